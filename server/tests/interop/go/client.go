@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/alts"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+var chatSizes = []int{1, 1_000, 20_000, 300_000, 3_000_000}
+
+type result struct {
+	OK          bool   `json:"ok"`
+	Peer        string `json:"peer,omitempty"`
+	Server      string `json:"server,omitempty"`
+	Connections int    `json:"connections,omitempty"`
+	Code        string `json:"code,omitempty"`
+	Error       string `json:"error,omitempty"`
+}
+
+// seen is what one reply tells: the account and the connection as the server
+// saw them, and the server's account as this client saw it.
+type seen struct{ account, connection, server string }
+
+func runClient(opts options) result {
+	cases := map[string]func(options) ([]seen, error){
+		"unary": unaryCase, "stream": streamCase, "many": manyCase,
+	}
+	run, known := cases[opts.testCase]
+	if !known {
+		return result{Error: fmt.Sprintf("unknown case %q", opts.testCase)}
+	}
+	replies, err := run(opts)
+	if err != nil {
+		return failure(err)
+	}
+	connections := map[string]bool{}
+	for _, reply := range replies {
+		if reply.account != opts.expectPeer {
+			return result{Error: fmt.Sprintf("the server saw %q", reply.account)}
+		}
+		connections[reply.connection] = true
+	}
+	if opts.testCase == "many" && len(connections) != opts.connections {
+		return result{Error: fmt.Sprintf("%d connections instead of %d", len(connections), opts.connections)}
+	}
+	return result{OK: true, Peer: opts.expectPeer, Server: replies[0].server, Connections: len(connections)}
+}
+
+func failure(err error) result {
+	if rpc, ok := status.FromError(err); ok {
+		return result{Code: codeName(rpc.Code()), Error: rpc.Message()}
+	}
+	return result{Error: err.Error()}
+}
+
+// codeName spells a code as the other peers do.
+func codeName(code codes.Code) string {
+	names := map[codes.Code]string{
+		codes.Unavailable: "UNAVAILABLE", codes.DeadlineExceeded: "DEADLINE_EXCEEDED", codes.Unknown: "UNKNOWN",
+		codes.Internal: "INTERNAL", codes.PermissionDenied: "PERMISSION_DENIED", codes.Unauthenticated: "UNAUTHENTICATED",
+	}
+	if name, listed := names[code]; listed {
+		return name
+	}
+	return code.String()
+}
+
+func unaryCase(opts options) ([]seen, error) {
+	connection, err := open(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), opts.deadline)
+	defer cancel()
+	var from peer.Peer
+	payload, reply := []byte("hello"), []byte(nil)
+	if err := connection.Invoke(ctx, whoAmI, &payload, &reply, grpc.Peer(&from)); err != nil {
+		return nil, err
+	}
+	one, err := parse(reply, payload)
+	if info, notALTS := alts.AuthInfoFromPeer(&from); notALTS == nil {
+		one.server = info.PeerServiceAccount()
+	}
+	return []seen{one}, err
+}
+
+func streamCase(opts options) ([]seen, error) {
+	call, err := openChat(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer call.close()
+	var replies []seen
+	for _, size := range chatSizes {
+		one, err := call.exchange(bytes.Repeat([]byte{byte(size % 251)}, size))
+		if err != nil {
+			return nil, err
+		}
+		replies = append(replies, one)
+	}
+	return replies, call.finish()
+}
+
+// manyCase ends no chat before the last one has been answered, so that all
+// connections are up together.
+func manyCase(opts options) ([]seen, error) {
+	type outcome struct {
+		call  *chatCall
+		reply seen
+		err   error
+	}
+	outcomes := make(chan outcome)
+	for number := range opts.connections {
+		go func() {
+			call, err := openChat(opts)
+			if err != nil {
+				outcomes <- outcome{err: err}
+				return
+			}
+			reply, err := call.exchange(fmt.Appendf(nil, "%d", number))
+			outcomes <- outcome{call, reply, err}
+		}()
+	}
+	var calls []*chatCall
+	var replies []seen
+	for range opts.connections {
+		got := <-outcomes
+		if got.err != nil {
+			return nil, got.err
+		}
+		calls, replies = append(calls, got.call), append(replies, got.reply)
+	}
+	for _, call := range calls {
+		if err := call.finish(); err != nil {
+			return nil, err
+		}
+		call.close()
+	}
+	return replies, nil
+}
+
+// chatCall is one Chat on a connection of its own.
+type chatCall struct {
+	connection *grpc.ClientConn
+	stream     grpc.ClientStream
+	cancel     context.CancelFunc
+}
+
+func openChat(opts options) (*chatCall, error) {
+	connection, err := open(opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), opts.deadline)
+	stream, err := connection.NewStream(ctx, &echoService.Streams[0], chat)
+	if err != nil {
+		cancel()
+		_ = connection.Close() // the first error is the one to tell
+		return nil, err
+	}
+	return &chatCall{connection, stream, cancel}, nil
+}
+
+func (c *chatCall) exchange(payload []byte) (seen, error) {
+	// After EOF from SendMsg, RecvMsg is where the reason comes out.
+	if err := c.stream.SendMsg(&payload); err != nil && !errors.Is(err, io.EOF) {
+		return seen{}, err
+	}
+	var reply []byte
+	if err := c.stream.RecvMsg(&reply); err != nil {
+		return seen{}, err
+	}
+	return parse(reply, payload)
+}
+
+func (c *chatCall) finish() error {
+	if err := c.stream.CloseSend(); err != nil {
+		return err
+	}
+	if err := c.stream.RecvMsg(new([]byte)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("the chat did not end well: %w", err)
+	}
+	return nil
+}
+
+func (c *chatCall) close() {
+	c.cancel()
+	_ = c.connection.Close() // the case is over, whatever it says
+}
+
+func open(opts options) (*grpc.ClientConn, error) {
+	return grpc.NewClient(opts.target,
+		grpc.WithTransportCredentials(clientCredentials(opts)),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
+}
+
+func parse(reply, payload []byte) (seen, error) {
+	parts := bytes.SplitN(reply, []byte("\n"), 3)
+	if len(parts) != 3 || !bytes.Equal(parts[2], payload) {
+		return seen{}, fmt.Errorf("%d bytes did not come back as they were", len(payload))
+	}
+	return seen{account: string(parts[0]), connection: string(parts[1])}, nil
+}
