@@ -1,0 +1,13 @@
+//! The vocabulary of the wire: the messages and the service of `grpc.gcp`, and the names and sizes
+//! that both ends of it agree on.
+//!
+//! This crate holds no behaviour. Messages that carry a secret have a `Debug` of their own that leaves
+//! it out. Read [`gcp::HandshakerReq`] and [`gcp::HandshakerResp`] first.
+
+/// Messages and service of the package `grpc.gcp`, generated from `grpc/gcp/*.proto`.
+#[allow(unused_qualifications, missing_docs, reason = "generated")]
+pub mod gcp {
+    include!("gen/grpc.gcp.rs");
+}
+mod redact;
+pub mod wire;

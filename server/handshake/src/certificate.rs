@@ -1,0 +1,265 @@
+//! What a chain of certificates must be (specification section 10). `x509-parser` reads names and uses,
+//! `rustls-webpki` validates the path; rules that neither knows are checked here.
+
+use pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::{
+    extensions::GeneralName,
+    oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519},
+    prelude::{FromDer, X509Certificate, X509Version},
+};
+
+use crate::{
+    Role,
+    crypto::{CERTIFICATE_ALGORITHMS, SignatureScheme},
+    error::Error,
+    identity::{Identity, MailAccount, SpiffeId},
+};
+
+/// Largest certificate, in bytes.
+const MAX_CERTIFICATE: usize = 8_192;
+
+/// Bytes of an uncompressed point on P-256, the only form that is taken.
+const P256_POINT_LEN: usize = 65;
+
+/// A chain that was read and keeps every rule that needs neither roots nor a clock.
+pub(crate) struct Chain {
+    pub(crate) identity: Identity,
+    pub(crate) scheme: SignatureScheme,
+    /// As `SignatureScheme::verify` wants it.
+    pub(crate) public_key: Vec<u8>,
+    pub(crate) validity: Validity,
+}
+
+/// The time in which all certificates of a chain are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: u64,
+    pub(crate) not_after: u64,
+}
+
+impl Validity {
+    pub(crate) fn contains(&self, now: UnixTime) -> bool {
+        (self.not_before..=self.not_after).contains(&now.as_secs())
+    }
+}
+
+impl Chain {
+    /// Reads a chain, leaf first, each certificate issued by the next.
+    pub(crate) fn read(certificates: &[Vec<u8>]) -> Result<Self, Error> {
+        let parsed = certificates
+            .iter()
+            .enumerate()
+            .map(|(position, der)| parse(position, der))
+            .collect::<Result<Vec<_>, _>>()?;
+        let Some((leaf, issuers)) = parsed.split_first() else {
+            return Err(malformed(0, "there is none"));
+        };
+        check_leaf(leaf)?;
+        for (position, pair) in parsed.windows(2).enumerate() {
+            if pair[0].issuer().as_raw() != pair[1].subject().as_raw() {
+                return Err(Error::PeerCertificateChainBroken { position });
+            }
+        }
+        for (position, issuer) in issuers.iter().enumerate() {
+            check_issuer(position + 1, issuer)?;
+        }
+        let (scheme, public_key) = leaf_key(leaf)?;
+        Ok(Self { identity: identity(leaf)?, scheme, public_key, validity: validity(&parsed)? })
+    }
+}
+
+fn malformed(position: usize, problem: impl ToString) -> Error {
+    Error::PeerCertificateMalformed { position, problem: problem.to_string() }
+}
+
+fn parse(position: usize, der: &[u8]) -> Result<X509Certificate<'_>, Error> {
+    if der.len() > MAX_CERTIFICATE {
+        return Err(Error::PeerCertificateTooLarge { position, length: der.len() });
+    }
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|_| malformed(position, "it is not an X.509 certificate"))?;
+    if !rest.is_empty() {
+        return Err(malformed(position, "bytes behind its end"));
+    }
+    if certificate.version() != X509Version::V3 {
+        return Err(malformed(position, "it is not of version 3"));
+    }
+    // Refuses extensions that come twice.
+    certificate.tbs_certificate.extensions_map().map_err(|error| malformed(position, error))?;
+    Ok(certificate)
+}
+
+fn check_leaf(leaf: &X509Certificate<'_>) -> Result<(), Error> {
+    if is_ca(0, leaf)? {
+        return Err(Error::PeerCertificateIsCa);
+    }
+    let wrong = |problem| Err(Error::PeerCertificateKeyUsageWrong { problem });
+    let Some(usage) = leaf.key_usage().map_err(|error| malformed(0, error))? else {
+        return wrong("it has none");
+    };
+    if !usage.value.digital_signature() {
+        return wrong("it lacks digitalSignature");
+    }
+    if usage.value.key_cert_sign() || usage.value.crl_sign() {
+        return wrong("it has keyCertSign or cRLSign");
+    }
+    Ok(())
+}
+
+fn check_issuer(position: usize, issuer: &X509Certificate<'_>) -> Result<(), Error> {
+    let wrong = |problem| Err(Error::PeerCertificateIssuerInvalid { position, problem });
+    if !is_ca(position, issuer)? {
+        return wrong("it is not a CA certificate");
+    }
+    match issuer.key_usage().map_err(|error| malformed(position, error))? {
+        Some(usage) if usage.value.key_cert_sign() => {}
+        _ => return wrong("its keyUsage lacks keyCertSign"),
+    }
+    if constrains_identities(position, issuer)? {
+        return Err(Error::PeerCertificateNameConstrained { position });
+    }
+    Ok(())
+}
+
+fn is_ca(position: usize, certificate: &X509Certificate<'_>) -> Result<bool, Error> {
+    let constraints = certificate.basic_constraints().map_err(|error| malformed(position, error))?;
+    Ok(constraints.is_some_and(|constraints| constraints.value.ca))
+}
+
+/// Whether a certificate has name constraints of the kinds that identities are made of. They are not evaluated,
+/// so that a chain with them must be refused.
+fn constrains_identities(position: usize, certificate: &X509Certificate<'_>) -> Result<bool, Error> {
+    let Some(constraints) = certificate.name_constraints().map_err(|error| malformed(position, error))?
+    else {
+        return Ok(false);
+    };
+    let evaluated = |name: &GeneralName<'_>| {
+        matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::DirectoryName(_))
+    };
+    let subtrees = [&constraints.value.permitted_subtrees, &constraints.value.excluded_subtrees];
+    Ok(subtrees.into_iter().flatten().flatten().any(|subtree| !evaluated(&subtree.base)))
+}
+
+fn leaf_key(leaf: &X509Certificate<'_>) -> Result<(SignatureScheme, Vec<u8>), Error> {
+    let info = leaf.public_key();
+    let key: &[u8] = &info.subject_public_key.data;
+    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let scheme = if info.algorithm.algorithm == OID_SIG_ED25519 && key.len() == 32 {
+        SignatureScheme::Ed25519
+    } else if info.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY
+        && curve.is_some_and(|curve| curve == OID_EC_P256)
+        && key.len() == P256_POINT_LEN
+    {
+        SignatureScheme::EcdsaP256Sha256
+    } else {
+        return Err(Error::PeerCertificateKeyUnsupported);
+    };
+    Ok((scheme, key.to_vec()))
+}
+
+/// The identity in the subjectAltName. The subject is never read.
+fn identity(leaf: &X509Certificate<'_>) -> Result<Identity, Error> {
+    let names = leaf.subject_alternative_name().map_err(|error| malformed(0, error))?;
+    let (mut mail, mut spiffe_id) = (None, None);
+    for name in names.iter().flat_map(|extension| &extension.value.general_names) {
+        match name {
+            GeneralName::RFC822Name(name) => {
+                once(
+                    &mut mail,
+                    "mail name",
+                    MailAccount::parse(name).map_err(|problem| invalid(name, problem))?,
+                )?;
+            }
+            GeneralName::URI(uri) => {
+                once(&mut spiffe_id, "URI", SpiffeId::parse(uri).map_err(|problem| invalid(uri, problem))?)?;
+            }
+            GeneralName::Invalid(..) => return Err(malformed(0, "a subjectAltName of an invalid form")),
+            _ => {}
+        }
+    }
+    Identity::new(mail, spiffe_id).ok_or(Error::PeerCertificateWithoutIdentity)
+}
+
+fn once<T>(place: &mut Option<T>, kind: &'static str, value: T) -> Result<(), Error> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::PeerCertificateAmbiguous { kind }),
+    }
+}
+
+fn invalid(name: &str, problem: &'static str) -> Error {
+    Error::PeerCertificateNameInvalid { name: name.to_owned(), problem }
+}
+
+fn validity(chain: &[X509Certificate<'_>]) -> Result<Validity, Error> {
+    // A date before 1970 is no date that a certificate of today may have.
+    let seconds =
+        |position, time: i64| u64::try_from(time).map_err(|_| malformed(position, "a date before 1970"));
+    let mut common = Validity { not_before: 0, not_after: u64::MAX };
+    for (position, certificate) in chain.iter().enumerate() {
+        let validity = certificate.validity();
+        common.not_before = common.not_before.max(seconds(position, validity.not_before.timestamp())?);
+        common.not_after = common.not_after.min(seconds(position, validity.not_after.timestamp())?);
+    }
+    Ok(common)
+}
+
+/// Validates the path from the leaf to one of the `anchors` (RFC 5280 section 6) for a peer in this role.
+/// `authority` is named in the refusal.
+pub(crate) fn validate_path(
+    certificates: &[Vec<u8>],
+    anchors: &[TrustAnchor<'_>],
+    peer: Role,
+    authority: &dyn Fn() -> String,
+    now: UnixTime,
+) -> Result<(), Error> {
+    let der: Vec<_> = certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let Some((leaf, issuers)) = der.split_first() else {
+        return Err(malformed(0, "there is none"));
+    };
+    let (usage, needed) = match peer {
+        Role::Server => (KeyUsage::server_auth(), "serverAuth"),
+        Role::Client => (KeyUsage::client_auth(), "clientAuth"),
+    };
+    EndEntityCert::try_from(leaf)
+        .and_then(|leaf| {
+            leaf.verify_for_usage(CERTIFICATE_ALGORITHMS, anchors, issuers, now, usage, None, None).map(drop)
+        })
+        .map_err(|error| refusal(error, needed, authority))
+}
+
+fn refusal(error: webpki::Error, needed: &'static str, authority: &dyn Fn() -> String) -> Error {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { time, not_after } => {
+            Error::PeerCertificateExpired { not_after: not_after.as_secs(), now: time.as_secs() }
+        }
+        E::CertNotValidYet { time, not_before } => {
+            Error::PeerCertificateNotYetValid { not_before: not_before.as_secs(), now: time.as_secs() }
+        }
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey => {
+            Error::PeerCertificateUntrusted { authority: authority() }
+        }
+        E::RequiredEkuNotFoundContext(_) => Error::PeerCertificatePurposeWrong { needed },
+        other => Error::PeerCertificateInvalid { problem: other.to_string() },
+    }
+}
+
+/// Reads a root. The reason is for an operator.
+pub(crate) fn read_root(der: &[u8]) -> Result<TrustAnchor<'static>, String> {
+    let certificate = parse(0, der).map_err(|error| error.to_string())?;
+    if !is_ca(0, &certificate).map_err(|error| error.to_string())? {
+        return Err("it is not a CA certificate".to_owned());
+    }
+    let usage = certificate.key_usage().map_err(|error| error.to_string())?;
+    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+        return Err("its keyUsage lacks keyCertSign".to_owned());
+    }
+    if constrains_identities(0, &certificate).map_err(|error| error.to_string())? {
+        return Err("it constrains names of a kind that is not evaluated".to_owned());
+    }
+    webpki::anchor_from_trusted_cert(&CertificateDer::from(der))
+        .map(|anchor| anchor.to_owned())
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,72 @@
+//! An own identity: its certificate chain and the key to it.
+
+use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+
+use crate::{
+    certificate::{Chain, Validity},
+    crypto::{SecureRandom, SignatureScheme, SigningKey},
+    error::{Error, SetupError},
+    identity::Identity,
+    message::MAX_CHAIN,
+};
+
+/// What a workload is authenticated with. It has no `Debug`: it holds the private key.
+pub struct Credentials {
+    identity: Identity,
+    certificates: Vec<Vec<u8>>,
+    key: SigningKey,
+    validity: Validity,
+}
+
+impl Credentials {
+    /// Takes over a chain, leaf first, and the PKCS#8 key of the leaf. Whether the chain leads to a root is for
+    /// [`Trust::check_own`](crate::Trust::check_own).
+    pub fn new(
+        certificates: &[CertificateDer<'_>],
+        key: &PrivatePkcs8KeyDer<'_>,
+        random: &dyn SecureRandom,
+    ) -> Result<Self, SetupError> {
+        if !(1..=MAX_CHAIN).contains(&certificates.len()) {
+            return Err(SetupError::OwnChainLength { count: certificates.len() });
+        }
+        let certificates: Vec<_> = certificates.iter().map(|der| der.to_vec()).collect();
+        let chain = Chain::read(&certificates).map_err(SetupError::OwnCertificateUnusable)?;
+        let key = SigningKey::from_pkcs8(key.secret_pkcs8_der(), random).ok_or(SetupError::OwnKeyUnusable)?;
+        if key.scheme() != chain.scheme || key.public_key() != chain.public_key {
+            return Err(SetupError::OwnKeyForeign { account: chain.identity.account().to_owned() });
+        }
+        Ok(Self { identity: chain.identity, certificates, key, validity: chain.validity })
+    }
+
+    /// Whom the leaf names.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The time in which the whole chain is valid: first and last second since 1970.
+    pub fn validity(&self) -> (u64, u64) {
+        (self.validity.not_before, self.validity.not_after)
+    }
+
+    pub(crate) fn certificates(&self) -> &[Vec<u8>] {
+        &self.certificates
+    }
+
+    /// A handshake begins only with a certificate that is valid now.
+    pub(crate) fn check_validity(&self, now: UnixTime) -> Result<(), Error> {
+        if self.validity.contains(now) {
+            return Ok(());
+        }
+        let Validity { not_before, not_after } = self.validity;
+        let account = self.identity.account().to_owned();
+        Err(Error::OwnCertificateNotValid { account, not_before, not_after, now: now.as_secs() })
+    }
+
+    pub(crate) fn scheme(&self) -> SignatureScheme {
+        self.key.scheme()
+    }
+
+    pub(crate) fn sign(&self, message: &[u8], random: &dyn SecureRandom) -> Result<Vec<u8>, Error> {
+        self.key.sign(message, random)
+    }
+}

@@ -1,0 +1,49 @@
+//! The altsd handshake, version 1: a key exchange between two workloads, each authenticated by an X.509
+//! certificate.
+//!
+//! This crate is the protocol and its decisions. It takes bytes, values and the time, and returns values; it does
+//! no I/O, reads no clock, keeps no global state and logs nothing. `docs/PROTOCOL.md` describes the exchange.
+//!
+//! Read [`Handshake`] first, which a driver feeds with what the peer sent, then [`Established`], which it gets
+//! at the end.
+
+mod certificate;
+mod client_side;
+mod codec;
+mod credentials;
+mod crypto;
+mod engine;
+mod error;
+mod finished;
+mod frame;
+mod identity;
+mod key_schedule;
+mod message;
+mod negotiate;
+mod secret;
+mod server_side;
+mod ticket;
+mod transcript;
+mod trust;
+
+pub use client_side::ClientSetup;
+pub use credentials::Credentials;
+pub use crypto::{SecureRandom, SystemRandom};
+pub use engine::{Established, Handshake, Outcome, Setup, Step};
+pub use error::{Alert, Error, Reason, SetupError, SetupReason};
+pub use frame::FrameType;
+pub use identity::{Authority, ExpectedPeers, Identity, MailAccount, SpiffeId};
+pub use negotiate::{Preferences, ProtocolName, RecordProtocol, RpcVersions};
+pub use secret::{KeyData, Secret};
+pub use server_side::{Resumption, ServerSetup};
+pub use ticket::{Ticket, TicketId, TicketLookup};
+pub use trust::Trust;
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The end that opened it.
+    Client,
+    /// The end that accepted it.
+    Server,
+}
