@@ -44,15 +44,19 @@ EACH_PEER = {
     "wrong-account": play.wrong_account,
     "foreign-client": play.foreign_client,
     "foreign-server": play.foreign_server,
-    "no-handshaker": play.no_handshaker,
+    "no-handshaker-client": play.no_handshaker_client,
+    "no-handshaker-server": play.no_handshaker_server,
     "plaintext-client": play.plaintext_client,
+    "dead-proxy": play.dead_proxy,
 }
+# What a case needs besides its own peer.
+ALSO = {"plaintext-client": ("python",), "dead-proxy": ("exec",)}
 
 
 def peer_cases():
     for name, run in EACH_PEER.items():
         for peer in PEERS:
-            yield Case(f"{peer}→{peer}", name, (peer,), partial(run, peer=peer))
+            yield Case(f"{peer}→{peer}", name, (peer, *ALSO.get(name, ())), partial(run, peer=peer))
 
 
 def single_cases():
@@ -61,9 +65,7 @@ def single_cases():
     yield Case("envoy→envoy", "server-list-refuses", ("envoy",), play.server_list_refuses)
     yield Case("go→go", "unix-handshaker", ("go",), partial(play.unix_handshaker, peer="go"))
     yield Case("envoy→envoy", "unix-handshaker", ("envoy",), partial(play.unix_handshaker, peer="envoy"))
-    yield Case("java→java", "unmodified", ("java",), play.java_unmodified)
-    for peer in ("python", "go", "java"):
-        yield Case(f"{peer}→{peer}", "dead-proxy", (peer,), partial(play.dead_proxy, peer=peer))
+    yield Case("java→java", "unmodified", ("java", "exec"), play.java_unmodified)
     yield Case("python→python", "demo", ("python",), play.demo)
     # The last one: it ends the daemons.
     yield Case("altsd", "survives", (), play.survives)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from . import build
 from .altsd import exec_prefix
-from .process import Child, ChildFailed
+from .process import ChildFailed
 
 CLIENT_SECONDS = 100
 
@@ -87,7 +87,7 @@ class Program:
         lines = child.out.read_text().splitlines()
         if not lines or not lines[-1].startswith("{"):
             raise ChildFailed(f"{child.name} ended with {code} and no result{child.tail()}")
-        return {**json.loads(lines[-1]), "log": child.log.read_text(errors="replace")}
+        return {**json.loads(lines[-1]), "client": self.name, "log": child.log.read_text(errors="replace")}
 
     def _command(self, words, handshaker):
         if handshaker is None:
@@ -128,7 +128,7 @@ class JavaPeer(Program):
         super().__init__("java", "option")
 
     def _build(self, cache):
-        # Two cores have no use for more threads than this.
+        # Short runs: to start fast matters more than to run fast.
         return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 "-cp", build.java_classpath(cache), "altsd.interop.Peer"]
 
@@ -154,15 +154,16 @@ class EnvoyPeer:
 
     def call(self, world, call):
         envoy, address = self._start(
-            world, "client", call.target, call.handshaker.address, call.service_accounts)
+            world, "client", call.target, call.handshaker.address, call.service_accounts,
+            call.environment)
         try:
             plain = Call(address, None, call.case, call.expect_peer, deadline=call.deadline)
             result = self._python.call(world, plain)
         finally:
             envoy.stop()
-        return {**result, "log": envoy.log.read_text(errors="replace")}
+        return {**result, "client": self.name, "log": envoy.log.read_text(errors="replace")}
 
-    def _start(self, world, side, target, handshaker, peers):
+    def _start(self, world, side, target, handshaker, peers, environment=None):
         host, port = target.rsplit(":", 1)
         template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
         config = world.file(f"envoy-{side}.yaml")
@@ -171,7 +172,8 @@ class EnvoyPeer:
         admin = world.file(f"envoy-{side}.admin")
         child = world.start(f"envoy-{side}", [
             self._program, "-c", config, "--admin-address-path", admin, "--disable-hot-restart",
-            "--concurrency", "2", "-l", "warning", "--component-log-level", "connection:debug"])
+            "--concurrency", "2", "-l", "warning", "--component-log-level", "connection:debug",
+        ], environment)
         try:
             return child, ingress_address(child, admin)
         except ChildFailed:

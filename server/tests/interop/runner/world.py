@@ -53,13 +53,12 @@ class World:
     def handshaker(self, identity, by):
         return Handshaker(self.handshakers.addresses[identity.name], by)
 
-    def server(self, peer, identity=None, by=None, peers=CLIENTS):
+    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS):
         """A server of this peer, kept for the cases to come that want the same."""
         identity = identity or IDENTITIES[f"{peer}-server"]
-        by = by or self.peers[peer].how
-        key = (peer, identity.name, by, peers)
+        handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
+        key = (peer, handshaker, peers if peer == "envoy" else None)
         if key not in self._servers:
-            handshaker = self.handshaker(identity, by)
             self._servers[key] = self.peers[peer].server(self, identity, handshaker, peers)
         return self._servers[key]
 
