@@ -3,17 +3,14 @@
 
 mod support;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use alts_handshake::{
     Alert, Error, Established, Handshake, Identity, Outcome, RpcVersions, Secret, Step, SystemRandom, Ticket,
     TicketId,
 };
 use pki_types::UnixTime;
-use support::{EndConfig, Exchange, ExpectedResult, StoredTicket, Tickets, Vectors};
-
-/// The suite that this implementation lacks, X25519MLKEM768: cases that choose it are left out.
-const HYBRID: u16 = 2;
+use support::vectors::{Exchange, ExpectedResult, HYBRID, Refused, StoredTicket, Tickets, Vectors};
 
 /// A frame of the record protocol, which must stay unread behind the last frame of the handshake.
 const APPLICATION_DATA: &[u8] = b"\x08\0\0\0\x06\0\0\0data";
@@ -175,89 +172,33 @@ fn check_result(
 #[test]
 fn every_frame_that_the_vectors_refuse_is_refused_with_its_alert() {
     let vectors = Vectors::load();
-    let (mut ran, mut left_out, mut failures) = (0, Vec::new(), Vec::new());
-    for case in &vectors.refused {
-        if case.config_changes.suites.as_ref().is_some_and(|suites| suites.contains(&HYBRID)) {
-            left_out.push(case.name.as_str());
-            continue;
-        }
-        ran += 1;
-        let mut end = vectors.refused_setup[&case.role].clone();
-        if let Some(accept) = &case.config_changes.accept {
-            end.accept.clone_from(accept);
-        }
-        if let Err(problem) = refuse(&vectors, &end, &case.role, &case.feeds, case.alert) {
-            failures.push(format!("{} ({}): {problem}", case.name, case.role));
-        }
-    }
-    assert_eq!(left_out, ["better suite removed from ClientInit"]);
-    assert_eq!(ran, 202);
+    let (hybrid, cases): (Vec<_>, Vec<_>) = vectors.refused.iter().partition(|case| case.is_hybrid());
+    assert_eq!(hybrid.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), [
+        "better suite removed from ClientInit"
+    ]);
+    assert_eq!(cases.len(), 202);
+    let problem = |case: &&Refused| {
+        let problem = check_refusal(&vectors, case).err()?;
+        Some(format!("{} ({}): {problem}", case.name, case.role))
+    };
+    let failures: Vec<_> = cases.iter().filter_map(problem).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn refuse(
-    vectors: &Vectors,
-    end: &EndConfig,
-    role: &str,
-    feeds: &[support::Hex],
-    alert: Option<u16>,
-) -> Result<(), String> {
-    let (last, before) = feeds.split_last().expect("a refusal has frames");
-    let mut handshake = begin(vectors, end, role)?;
-    let random = Randomness::of(end, role, feeds);
-    for frame in before {
-        match handshake.step(&frame.0, vectors.now(), random.source()).outcome {
-            Outcome::NeedsInput => {}
-            Outcome::Failed(error) => return Err(format!("failed too early: {error}")),
-            Outcome::Done(_) => return Err("done too early".to_owned()),
-        }
-    }
-    let step = handshake.step(&last.0, vectors.now(), random.source());
+fn check_refusal(vectors: &Vectors, case: &Refused) -> Result<(), String> {
+    let (step, mut handshake) = case.run(vectors)?;
     let Outcome::Failed(error) = step.outcome else {
         return Err("it was taken".to_owned());
     };
     let given = error.alert().map(Alert::code);
-    if given != alert {
-        return Err(format!("alert {given:?} instead of {alert:?}: {error}"));
+    if given != case.alert {
+        return Err(format!("alert {given:?} instead of {:?}: {error}", case.alert));
     }
-    let frame =
-        alert.map_or(Vec::new(), |code| [&[6, 0, 0, 0, 5, 0, 0, 0], &code.to_le_bytes()[..]].concat());
-    same("alert frame", &step.out_frames, &frame)?;
-    let again = handshake.step(&last.0, vectors.now(), random.source());
+    let frame = |code: u16| [&[6, 0, 0, 0, 5, 0, 0, 0], &code.to_le_bytes()[..]].concat();
+    same("alert frame", &step.out_frames, &case.alert.map(frame).unwrap_or_default())?;
+    let again = handshake.step(b"more", vectors.now(), &SystemRandom::new());
     match again.outcome {
         Outcome::Failed(Error::HandshakeOver) if again.out_frames.is_empty() => Ok(()),
         _ => Err("it took more bytes after its failure".to_owned()),
     }
-}
-
-/// The vectors' randomness for a client, whose key exchange the frames answer; a server's answers are not looked
-/// at, so that it draws from the system unless a ClientFinished belongs to its ServerInit.
-enum Randomness {
-    Replay(support::Replay),
-    System(SystemRandom),
-}
-
-impl Randomness {
-    fn of(end: &EndConfig, role: &str, feeds: &[support::Hex]) -> Self {
-        if role == "server" && feeds.len() > 1 {
-            return Self::Replay(end.random(&["random", "x25519", "ticket_id"]));
-        }
-        Self::System(SystemRandom::new())
-    }
-
-    fn source(&self) -> &dyn alts_handshake::SecureRandom {
-        match self {
-            Self::Replay(replay) => replay.source(),
-            Self::System(system) => system,
-        }
-    }
-}
-
-fn begin(vectors: &Vectors, end: &EndConfig, role: &str) -> Result<Handshake, String> {
-    if role == "server" {
-        return Ok(Handshake::server(end.server_setup(&vectors.trust(), Tickets(HashMap::new()))));
-    }
-    let random = end.random(&["random", "x25519"]);
-    let client = Handshake::client(end.client_setup(&vectors.trust(), None), vectors.now(), random.source());
-    client.map(|(client, _)| client).map_err(|error| error.to_string())
 }
