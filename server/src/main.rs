@@ -1,1 +1,32 @@
-fn main() {}
+//! altsd, a node-local ALTS handshaker: it serves `grpc.gcp.HandshakerService`, so that unmodified gRPC programs
+//! speak ALTS on any machine.
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+mod handshaker;
+mod identity;
+mod snapshot;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    log_to_stderr(cli.log_level);
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("altsd: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn log_to_stderr(level: Targets) {
+    let to_stderr = fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(to_stderr).with(level).init();
+}

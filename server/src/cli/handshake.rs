@@ -20,9 +20,12 @@ use crate::clock::{Clock, SystemClock};
 /// Largest record frame that the self-test claims to take, in bytes; told apart from no size at all.
 const MAX_FRAME_SIZE: u32 = 16 << 10;
 
-/// Arguments of `altsd handshake`.
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  altsd run --dev &\n  altsd handshake --handshaker 127.0.0.1:8080")]
+/// Test a running handshaker by one handshake with itself
+///
+/// Drives both ends of a handshake through the service, as two programs would, and checks that both get the same
+/// key and each other's account.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {
     /// Address of the handshaker: HOST:PORT, or unix:PATH
     #[arg(long, value_name = "ADDR", env = "ALTSD_HANDSHAKER", default_value = "127.0.0.1:8080")]
@@ -37,9 +40,14 @@ pub(crate) struct Args {
     timeout_seconds: u64,
 }
 
+const EXAMPLE: &str = "\
+Examples:
+  altsd handshake
+  altsd handshake --handshaker unix:/run/altsd/orders.sock --target orders@prod.example.com";
+
 /// Why the self-test failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SelfTestError {
+pub(crate) enum Error {
     #[error("{address:?} is no address of a handshaker: {problem}; it is HOST:PORT or unix:PATH")]
     Address { address: String, problem: String },
     #[error("no handshaker answers at {address}: {problem}; is `altsd run` running, and listening there?")]
@@ -55,7 +63,7 @@ pub(crate) enum SelfTestError {
 }
 
 /// Runs the self-test and prints what was negotiated.
-pub(crate) async fn run(args: Args) -> Result<(), SelfTestError> {
+pub(super) async fn run(args: Args) -> Result<(), Error> {
     let timeout = Duration::from_secs(args.timeout_seconds);
     let channel = connect(&args.handshaker, timeout).await?;
     let clock = SystemClock;
@@ -72,13 +80,13 @@ pub(crate) async fn run(args: Args) -> Result<(), SelfTestError> {
     Ok(())
 }
 
-async fn connect(address: &str, timeout: Duration) -> Result<Channel, SelfTestError> {
+async fn connect(address: &str, timeout: Duration) -> Result<Channel, Error> {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    let endpoint = Endpoint::from_shared(uri).map_err(|error| SelfTestError::Address {
+    let endpoint = Endpoint::from_shared(uri).map_err(|error| Error::Address {
         address: address.to_owned(),
         problem: deepest(&error),
     })?;
-    endpoint.connect_timeout(timeout).connect().await.map_err(|error| SelfTestError::Unreachable {
+    endpoint.connect_timeout(timeout).connect().await.map_err(|error| Error::Unreachable {
         address: address.to_owned(),
         problem: deepest(&error),
     })
@@ -106,7 +114,7 @@ async fn both_ends(
     channel: Channel,
     target: Option<&str>,
     timeout: Duration,
-) -> Result<(HandshakerResult, HandshakerResult), SelfTestError> {
+) -> Result<(HandshakerResult, HandshakerResult), Error> {
     let mut client = End::open("client", channel.clone(), timeout).await?;
     let mut server = End::open("server", channel, timeout).await?;
 
@@ -116,45 +124,45 @@ async fn both_ends(
     server.ask(next(client_finished)).await?;
 
     let result = |end: End| {
-        let missing = SelfTestError::Broken { side: end.side, problem: "no result after the last flight" };
+        let missing = Error::Broken { side: end.side, problem: "no result after the last flight" };
         end.result.ok_or(missing)
     };
     Ok((result(client)?, result(server)?))
 }
 
 impl End {
-    async fn open(side: &'static str, channel: Channel, timeout: Duration) -> Result<Self, SelfTestError> {
+    async fn open(side: &'static str, channel: Channel, timeout: Duration) -> Result<Self, Error> {
         let (requests, receiver) = mpsc::channel(1);
         let mut client = HandshakerServiceClient::new(channel);
         let opened = tokio::time::timeout(timeout, client.do_handshake(ReceiverStream::new(receiver))).await;
-        let silent = SelfTestError::Silent { side, seconds: timeout.as_secs() };
+        let silent = Error::Silent { side, seconds: timeout.as_secs() };
         let responses = opened.map_err(|_| silent)?.map_err(|status| refused(side, &status))?.into_inner();
         Ok(Self { side, timeout, requests, responses, result: None })
     }
 
     /// Sends a request and returns the frames of its one response.
-    async fn ask(&mut self, request: ReqOneof) -> Result<Vec<u8>, SelfTestError> {
+    async fn ask(&mut self, request: ReqOneof) -> Result<Vec<u8>, Error> {
         let side = self.side;
-        let gone = |_| SelfTestError::Refused { side, problem: "the stream is closed".to_owned() };
+        let gone = |_| Error::Refused { side, problem: "the stream is closed".to_owned() };
         self.requests.send(HandshakerReq { req_oneof: Some(request) }).await.map_err(gone)?;
         let answer = tokio::time::timeout(self.timeout, self.responses.message()).await;
-        let silent = SelfTestError::Silent { side, seconds: self.timeout.as_secs() };
-        let broken = |problem| SelfTestError::Broken { side, problem };
+        let silent = Error::Silent { side, seconds: self.timeout.as_secs() };
+        let broken = |problem| Error::Broken { side, problem };
         let response = answer
             .map_err(|_| silent)?
             .map_err(|status| refused(side, &status))?
             .ok_or_else(|| broken("the stream ended without a response"))?;
         let status = response.status.ok_or_else(|| broken("the response has no status"))?;
         if status.code != 0 {
-            return Err(SelfTestError::Refused { side, problem: status.details });
+            return Err(Error::Refused { side, problem: status.details });
         }
         self.result = response.result;
         Ok(response.out_frames)
     }
 }
 
-fn refused(side: &'static str, status: &Status) -> SelfTestError {
-    SelfTestError::Refused { side, problem: format!("{:?}: {}", status.code(), status.message()) }
+fn refused(side: &'static str, status: &Status) -> Error {
+    Error::Refused { side, problem: format!("{:?}: {}", status.code(), status.message()) }
 }
 
 fn client_start(target: Option<&str>) -> ReqOneof {
@@ -212,9 +220,9 @@ fn compare(
     client: HandshakerResult,
     server: HandshakerResult,
     target: Option<&str>,
-) -> Result<Agreed, SelfTestError> {
+) -> Result<Agreed, Error> {
     let same = |what: &str, equal: bool| {
-        if equal { Ok(()) } else { Err(SelfTestError::Disagreement { problem: what.to_owned() }) }
+        if equal { Ok(()) } else { Err(Error::Disagreement { problem: what.to_owned() }) }
     };
     same("their keys differ", client.key_data == server.key_data)?;
     same("the key is too short", client.key_data.len() >= wire::RECORD_PROTOCOL_REKEY_KEY_LEN)?;

@@ -63,11 +63,10 @@ impl Listener {
         let service = HandshakerServiceServer::new(handshaker).max_decoding_message_size(MAX_MESSAGE);
         let server = Server::builder()
             .max_concurrent_streams(max_concurrent_streams)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .add_service(service);
+            .initial_stream_window_size(STREAM_WINDOW);
         match self {
-            Self::Tcp(incoming) => server.serve_with_incoming_shutdown(incoming, stop).await,
-            Self::Unix(incoming) => server.serve_with_incoming_shutdown(incoming, stop).await,
+            Self::Tcp(incoming) => server.serve_with_incoming_shutdown(service, incoming, stop).await,
+            Self::Unix(incoming) => server.serve_with_incoming_shutdown(service, incoming, stop).await,
         }
     }
 }

@@ -1,0 +1,84 @@
+//! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
+
+mod exec;
+mod handshake;
+mod run;
+mod validate;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+
+use crate::{app, config};
+
+/// A node-local ALTS handshaker for unmodified gRPC programs
+///
+/// Programs that use gRPC's ALTS credentials ask a handshaker on their machine to authenticate each connection. On
+/// Google Cloud the platform has one; altsd is one for any other machine.
+#[derive(Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to log to stderr: a level (error, warn, info, debug, trace), or TARGET=LEVEL,…
+    #[arg(long, global = true, env = "ALTSD_LOG", default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: Targets,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Try it without any configuration, in two terminals:
+  altsd run --dev
+  altsd exec --handshaker 127.0.0.1:8080 -- python app.py";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Run(run::Args),
+    Validate(validate::Args),
+    Handshake(handshake::Args),
+    Exec(exec::Args),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Run(args) => run::run(args),
+            Self::Validate(args) => validate::run(&args),
+            Self::Handshake(args) => Ok(runtime()?.block_on(handshake::run(args))?),
+            Self::Exec(args) => exec::run(&args),
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)
+}
+
+/// Why a subcommand failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error(transparent)]
+    App(#[from] app::Error),
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Exec(#[from] exec::Error),
+    #[error(transparent)]
+    Handshake(#[from] handshake::Error),
+    #[error("the runtime does not start: {0}")]
+    Runtime(std::io::Error),
+    #[error("the output cannot be written: {0}")]
+    Output(std::io::Error),
+}
+
+impl Error {
+    /// What the process exits with: 78 is `EX_CONFIG` of sysexits.h, 2 is what clap gives for wrong arguments.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::App(app::Error::Config(_)) => 78,
+            Self::Run(error) => error.exit_code(),
+            Self::Exec(error) => error.exit_code(),
+            Self::App(_) | Self::Handshake(_) | Self::Runtime(_) | Self::Output(_) => 1,
+        }
+    }
+}

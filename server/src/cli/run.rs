@@ -1,0 +1,139 @@
+//! `altsd run`: from arguments, environment and file to a [`Launch`], which the daemon serves.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::value_parser;
+use nix::unistd::{User, geteuid};
+
+use crate::{
+    app,
+    config::{self, Address, Launch, Limits, Listener, MAX_SECONDS, Source},
+    identity::dev,
+};
+
+/// Where dev mode serves if nothing else is said: gRPC core and Python always ask port 8080.
+const DEV_ADDRESS: &str = "127.0.0.1:8080";
+
+/// Serve handshakes to the programs of this machine
+///
+/// What it serves comes from a configuration file, or in dev mode from nothing: then it makes an identity
+/// USER@dev.altsd.internal in memory, valid for 30 days and trusted by this one process only.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// Serve what this file configures
+    #[arg(long, env = "ALTSD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Serve a throw-away identity, without any file
+    #[arg(long)]
+    dev: bool,
+    /// In dev mode, serve here; IP:PORT (loopback or link-local) or unix:/PATH; may be repeated
+    #[arg(long, requires = "dev", value_name = "ADDR", default_value = DEV_ADDRESS)]
+    listen: Vec<Address>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  altsd run --dev
+  altsd run --config /etc/altsd/altsd.toml
+
+Flags override the environment, the environment overrides the file.";
+
+/// The scalars of section [handshaker].
+#[derive(clap::Args)]
+struct LimitArgs {
+    /// Streams of one HTTP/2 connection [default: 1024]
+    #[arg(long, env = "ALTSD_MAX_CONCURRENT_STREAMS", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    max_concurrent_streams: Option<u32>,
+    /// From the start message of a handshake to its result [default: 10]
+    #[arg(long, env = "ALTSD_HANDSHAKE_TIMEOUT_SECONDS", value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    handshake_timeout_seconds: Option<u64>,
+    /// How long a stream may be open without a start message [default: 40]
+    #[arg(long, env = "ALTSD_IDLE_TIMEOUT_SECONDS", value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    idle_timeout_seconds: Option<u64>,
+    /// Handshakes in progress, in total [default: 4096]
+    #[arg(long, env = "ALTSD_MAX_HANDSHAKES", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    max_handshakes: Option<u32>,
+    /// Handshakes in progress, of one caller [default: 1024]
+    #[arg(long, env = "ALTSD_MAX_HANDSHAKES_PER_CALLER", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    max_handshakes_per_caller: Option<u32>,
+}
+
+/// Why `run` does not come to serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "nothing to serve: give --config FILE (or ALTSD_CONFIG), or --dev for a throw-away identity without any file"
+    )]
+    NothingToServe,
+    #[error(
+        "--dev does not go with the configuration {} (from --config or ALTSD_CONFIG), for dev roots never mix with \
+         configured ones; drop --dev, or unset the other",
+        .0.display()
+    )]
+    DevWithConfig(PathBuf),
+    #[error("--listen {0} is given twice")]
+    ListenTwice(Address),
+}
+
+impl Error {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NothingToServe | Self::DevWithConfig(_) | Self::ListenTwice(_) => 2,
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<(), super::Error> {
+    let launch = launch(args)?;
+    Ok(super::runtime()?.block_on(app::serve(launch))?)
+}
+
+fn launch(args: Args) -> Result<Launch, super::Error> {
+    let mut launch = match (args.config, args.dev) {
+        (None, false) => return Err(Error::NothingToServe.into()),
+        // Not clap's conflict: it would blame an argument that came from the environment.
+        (Some(file), true) => return Err(Error::DevWithConfig(file).into()),
+        (Some(file), false) => config::read(&file)?,
+        (None, true) => dev_launch(args.listen)?,
+    };
+    launch.limits = args.limits.over(launch.limits);
+    Ok(launch)
+}
+
+fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
+    let user = user();
+    let identity = dev::account(&user);
+    let mut listeners: Vec<Listener> = Vec::new();
+    for address in addresses {
+        if listeners.iter().any(|listener| listener.address.same_place(&address)) {
+            return Err(Error::ListenTwice(address));
+        }
+        listeners.push(Listener { address, identity: identity.clone() });
+    }
+    Ok(Launch { limits: Limits::default(), listeners, source: Source::Dev { user } })
+}
+
+/// The name of who runs this, or its number where it has no name.
+fn user() -> String {
+    let uid = geteuid();
+    let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    name.unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+impl LimitArgs {
+    /// What the arguments say, and else what is below them.
+    fn over(&self, below: Limits) -> Limits {
+        let seconds = |value: Option<u64>, below| value.map_or(below, Duration::from_secs);
+        let count = |value: Option<u32>, below| value.map_or(below, |value| value as usize);
+        Limits {
+            max_concurrent_streams: self.max_concurrent_streams.unwrap_or(below.max_concurrent_streams),
+            handshake_timeout: seconds(self.handshake_timeout_seconds, below.handshake_timeout),
+            idle_timeout: seconds(self.idle_timeout_seconds, below.idle_timeout),
+            max_handshakes: count(self.max_handshakes, below.max_handshakes),
+            max_handshakes_per_caller: count(self.max_handshakes_per_caller, below.max_handshakes_per_caller),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What is wrong with a configuration, and where.
+
+use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
+
+use alts_handshake::SetupError;
+
+use super::{AddressProblem, MAX_SECONDS};
+
+/// Why a configuration is refused. Nothing else has happened then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is no text to find anything wrong in.
+    #[error("{}: cannot be read: {problem}", file.display())]
+    Unreadable { file: PathBuf, problem: io::Error },
+    /// `FILE:LINE: KEY: problem`.
+    #[error("{place}: {problem}")]
+    Refused { place: Place, problem: Box<Problem> },
+}
+
+/// A line of a configuration file and the key that stands there.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(super) file: Arc<Path>,
+    pub(super) line: usize,
+    /// Such as `handshaker.listener[1].identity`, counted from 0. Empty where the text is no TOML.
+    pub(super) key: String,
+}
+
+impl Place {
+    pub(crate) fn refuse(&self, problem: Problem) -> Error {
+        Error::Refused { place: self.clone(), problem: Box::new(problem) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)?;
+        if self.key.is_empty() { Ok(()) } else { write!(f, ": {}", self.key) }
+    }
+}
+
+/// A value and the place that gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
+}
+
+impl<T> Placed<T> {
+    /// The value turned into another, which is still at its place; or what is wrong with it there.
+    pub(super) fn map<U>(self, turn: impl FnOnce(T) -> Result<U, Problem>) -> Result<Placed<U>, Error> {
+        match turn(self.value) {
+            Ok(value) => Ok(Placed { value, place: self.place }),
+            Err(problem) => Err(self.place.refuse(problem)),
+        }
+    }
+}
+
+/// What is wrong with one value, and the way out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("{0}")]
+    Toml(String),
+    #[error("is missing")]
+    Missing,
+    #[error("{value} is out of range; it must be 1 to {most}{}", seconds(*.most))]
+    OutOfRange { value: u64, most: u64 },
+    #[error("{0}")]
+    Address(AddressProblem),
+    #[error("{address} is taken by the listener of line {line}")]
+    AddressTwice { address: String, line: usize },
+    #[error("there is no listener; add [[handshaker.listener]] with address and identity")]
+    NoListener,
+    #[error("{name:?} is no account: {problem}")]
+    AccountInvalid { name: String, problem: &'static str },
+    #[error("{account} is defined in line {line} already")]
+    AccountTwice { account: String, line: usize },
+    #[error("no [[identity]] has account {account}")]
+    IdentityUndefined { account: String },
+    #[error("{authority} is defined in line {line} already; list all its roots there")]
+    AuthorityTwice { authority: String, line: usize },
+    #[error("the list is empty; an authority needs at least one file of roots")]
+    NoRoots,
+
+    // What the named files hold.
+    #[error("{} cannot be read: {problem}", file.display())]
+    FileUnreadable { file: PathBuf, problem: io::Error },
+    #[error("{} is no file", file.display())]
+    FileIsNone { file: PathBuf },
+    #[error("{} has {length} bytes; the limit is {limit}", file.display())]
+    FileTooLarge { file: PathBuf, length: u64, limit: u64 },
+    #[error(
+        "private key is readable by others: {} has mode {mode:04o}; chmod 600 {}",
+        file.display(),
+        file.display()
+    )]
+    KeyExposed { file: PathBuf, mode: u32 },
+    #[error("{} is no PEM: {problem}", file.display())]
+    PemInvalid { file: PathBuf, problem: &'static str },
+    #[error("{} holds no certificate (BEGIN CERTIFICATE)", file.display())]
+    CertificateMissing { file: PathBuf },
+    #[error(
+        "{} holds no PKCS#8 key (BEGIN PRIVATE KEY); convert with: openssl pkcs8 -topk8 -nocrypt",
+        file.display()
+    )]
+    KeyMissing { file: PathBuf },
+    #[error("the certificate is for {named}; write that account here, or name the chain of {account}")]
+    AccountForeign { account: String, named: String },
+    #[error("{0}")]
+    Credentials(SetupError),
+}
+
+fn seconds(most: u64) -> &'static str {
+    if most == MAX_SECONDS { " seconds" } else { "" }
+}

@@ -1,0 +1,84 @@
+//! The configuration file as it is written. Values that are checked further keep where they stand.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    #[serde(default)]
+    pub(super) handshaker: Handshaker,
+    #[serde(default)]
+    pub(super) identity: Vec<Spanned<Identity>>,
+    #[serde(default)]
+    pub(super) trust: Vec<Spanned<Trust>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handshaker {
+    pub(super) max_concurrent_streams: Option<Spanned<u64>>,
+    pub(super) handshake_timeout_seconds: Option<Spanned<u64>>,
+    pub(super) idle_timeout_seconds: Option<Spanned<u64>>,
+    pub(super) max_handshakes: Option<Spanned<u64>>,
+    pub(super) max_handshakes_per_caller: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) listener: Vec<Spanned<Listener>>,
+}
+
+/// Keys that must be there are optional here: what is missed is then said with the whole key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) identity: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) account: Option<Spanned<String>>,
+    pub(super) certificate_chain: Option<Spanned<PathBuf>>,
+    pub(super) private_key: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trust {
+    pub(super) authority: Option<Spanned<String>>,
+    pub(super) roots: Option<Spanned<Vec<Spanned<PathBuf>>>>,
+}
+
+/// The whole key that stands at this offset, or whose value does: the library's errors have the offset alone.
+/// `None` where the text is no TOML at all.
+pub(super) fn key_at(text: &str, offset: usize) -> Option<String> {
+    let table = DeTable::parse(text).ok()?;
+    in_table(table.as_ref(), "", offset)
+}
+
+fn in_table(table: &DeTable<'_>, path: &str, offset: usize) -> Option<String> {
+    let dot = if path.is_empty() { "" } else { "." };
+    table.iter().find_map(|(key, value)| {
+        let path = format!("{path}{dot}{}", key.as_ref());
+        // Inner keys first: the table of a header may span all that is under it.
+        in_value(value, &path, offset).or_else(|| key.span().contains(&offset).then_some(path))
+    })
+}
+
+fn in_value(value: &Spanned<DeValue<'_>>, path: &str, offset: usize) -> Option<String> {
+    let inner = match value.as_ref() {
+        DeValue::Table(table) => in_table(table, path, offset),
+        DeValue::Array(array) => array
+            .iter()
+            .enumerate()
+            .find_map(|(index, value)| in_value(value, &format!("{path}[{index}]"), offset)),
+        _ => None,
+    };
+    inner.or_else(|| value.span().contains(&offset).then(|| path.to_owned()))
+}
