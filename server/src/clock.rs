@@ -25,7 +25,9 @@ pub(crate) struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
         // A clock before 1970 reads as 1970: no certificate is valid then, so that every handshake is refused.
-        UnixTime::since_unix_epoch(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+        UnixTime::since_unix_epoch(
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        )
     }
 
     fn monotonic(&self) -> Instant {

@@ -6,7 +6,6 @@
 //! one run, is the figure to watch.
 
 #[path = "../tests/support/authority.rs"]
-#[expect(dead_code, reason = "a bench uses its part")]
 mod authority;
 
 use std::hint::black_box;
@@ -15,8 +14,7 @@ use alts_handshake::{Outcome, SystemRandom};
 use authority::{CLIENT, Ca, SERVER, now, setup};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ring::{
-    agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral},
-    rand,
+    agreement::{EphemeralPrivateKey, PublicKey, UnparsedPublicKey, X25519, agree_ephemeral},
     signature::{self, Ed25519KeyPair, KeyPair},
 };
 
@@ -51,7 +49,7 @@ fn whole(criterion: &mut Criterion) {
 }
 
 fn floor(criterion: &mut Criterion) {
-    let random = rand::SystemRandom::new();
+    let random = SystemRandom::new();
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).expect("a key can be made");
     let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("the key is good");
     let message = [0x20; 120];
@@ -63,7 +61,7 @@ fn floor(criterion: &mut Criterion) {
                 (private, public)
             };
             let ((client, client_share), (server, server_share)) = (pair(), pair());
-            let agree = |private, share: &ring::agreement::PublicKey| {
+            let agree = |private, share: &PublicKey| {
                 agree_ephemeral(private, &UnparsedPublicKey::new(&X25519, share), |secret| {
                     black_box(secret);
                 })

@@ -98,7 +98,9 @@ fn an_empty_input_changes_nothing() {
     let (mut client, _, mut server) = pair(&ca);
     for end in [&mut client, &mut server] {
         let step = step(end, b"");
-        assert!(matches!(step.outcome, Outcome::NeedsInput) && step.out_frames.is_empty() && step.consumed == 0);
+        assert!(
+            matches!(step.outcome, Outcome::NeedsInput) && step.out_frames.is_empty() && step.consumed == 0
+        );
     }
 }
 

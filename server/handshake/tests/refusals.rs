@@ -76,11 +76,7 @@ fn spoiled_leaves() -> Vec<Error> {
             |leaf| leaf.subject_alt_names.push(san("spiffe://prod.example")),
             Reason::PeerCertificateNameInvalid,
         ),
-        (
-            "a CA",
-            |leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-            Reason::PeerCertificateIsCa,
-        ),
+        ("a CA", |leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), Reason::PeerCertificateIsCa),
         ("no keyUsage", |leaf| leaf.key_usages.clear(), Reason::PeerCertificateKeyUsageWrong),
         (
             "no digitalSignature",
@@ -129,10 +125,7 @@ fn moved_clocks() -> Vec<Error> {
     short.not_before = date_time_ymd(2026, 5, 1);
     short.not_after = date_time_ymd(2026, 7, 1);
     let (begin, end) = (1_777_593_600, 1_782_864_000);
-    let cases = [
-        (begin - 1, Reason::PeerCertificateNotYetValid),
-        (end + 1, Reason::PeerCertificateExpired),
-    ];
+    let cases = [(begin - 1, Reason::PeerCertificateNotYetValid), (end + 1, Reason::PeerCertificateExpired)];
     let mut errors = Vec::new();
     for (time, reason) in cases {
         let error = refused_by_client(&ca, ca.issue(&short), time);

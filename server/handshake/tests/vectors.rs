@@ -173,9 +173,10 @@ fn check_result(
 fn every_frame_that_the_vectors_refuse_is_refused_with_its_alert() {
     let vectors = Vectors::load();
     let (hybrid, cases): (Vec<_>, Vec<_>) = vectors.refused.iter().partition(|case| case.is_hybrid());
-    assert_eq!(hybrid.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), [
-        "better suite removed from ClientInit"
-    ]);
+    assert_eq!(
+        hybrid.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(),
+        ["better suite removed from ClientInit"]
+    );
     assert_eq!(cases.len(), 202);
     let problem = |case: &&Refused| {
         let problem = check_refusal(&vectors, case).err()?;

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use alts_proto::{
     gcp::{
-        HandshakeProtocol, HandshakerReq, HandshakerResp, HandshakerResult, Identity, NextHandshakeMessageReq,
-        RpcProtocolVersions, ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq,
-        handshaker_req::ReqOneof, handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
+        HandshakeProtocol, HandshakerReq, HandshakerResp, HandshakerResult, Identity,
+        NextHandshakeMessageReq, RpcProtocolVersions, ServerHandshakeParameters, StartClientHandshakeReq,
+        StartServerHandshakeReq, handshaker_req::ReqOneof,
+        handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
         rpc_protocol_versions::Version,
     },
     wire,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::{Channel, Endpoint}};
+use tonic::{
+    Status, Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::clock::{Clock, SystemClock};
 
@@ -82,14 +86,13 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
 
 async fn connect(address: &str, timeout: Duration) -> Result<Channel, Error> {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    let endpoint = Endpoint::from_shared(uri).map_err(|error| Error::Address {
-        address: address.to_owned(),
-        problem: deepest(&error),
-    })?;
-    endpoint.connect_timeout(timeout).connect().await.map_err(|error| Error::Unreachable {
-        address: address.to_owned(),
-        problem: deepest(&error),
-    })
+    let endpoint = Endpoint::from_shared(uri)
+        .map_err(|error| Error::Address { address: address.to_owned(), problem: deepest(&error) })?;
+    endpoint
+        .connect_timeout(timeout)
+        .connect()
+        .await
+        .map_err(|error| Error::Unreachable { address: address.to_owned(), problem: deepest(&error) })
 }
 
 /// The innermost cause: the outer ones only say that there is an inner one.
@@ -237,7 +240,10 @@ fn compare(
     let (client_account, server_account) = (account(&server.peer_identity), account(&client.peer_identity));
     same("a peer has no account", !client_account.is_empty() && !server_account.is_empty())?;
     if let Some(target) = target {
-        same("the server is not the target", names(&client.peer_identity).any(|name| is_target(name, target)))?;
+        same(
+            "the server is not the target",
+            names(&client.peer_identity).any(|name| is_target(name, target)),
+        )?;
     }
     Ok(Agreed {
         client: client_account,

@@ -21,7 +21,10 @@ pub(crate) fn client_start(request: &StartClientHandshakeReq, account: &str) -> 
         return Err(Refusal::of_request(
             Code::InvalidArgument,
             "handshake_protocol_unknown",
-            format!("handshake_security_protocol is {}; only ALTS (2) is served", request.handshake_security_protocol),
+            format!(
+                "handshake_security_protocol is {}; only ALTS (2) is served",
+                request.handshake_security_protocol
+            ),
         ));
     }
     check_ownership(request.local_identity.as_slice(), account)?;

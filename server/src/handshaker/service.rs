@@ -162,7 +162,10 @@ impl Driver {
             side,
             since: self.shared.clock.monotonic(),
             verdict: false,
-            _permits: (permit(&self.caller_handshakes, "for this caller")?, permit(&self.shared.handshakes, "in total")?),
+            _permits: (
+                permit(&self.caller_handshakes, "for this caller")?,
+                permit(&self.shared.handshakes, "in total")?,
+            ),
         })
     }
 

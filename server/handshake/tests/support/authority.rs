@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use alts_handshake::{
-    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Preferences, RpcVersions, ServerSetup, Setup,
-    SystemRandom, Trust,
+    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Preferences, RpcVersions, ServerSetup,
+    Setup, SystemRandom, Trust,
 };
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rcgen::{
@@ -90,7 +90,9 @@ pub(crate) struct Issued {
 impl Issued {
     pub(crate) fn credentials(&self) -> Arc<Credentials> {
         let key = PrivatePkcs8KeyDer::from(self.key.clone());
-        Arc::new(Credentials::new(&self.chain, &key, &SystemRandom::new()).expect("the credentials are usable"))
+        Arc::new(
+            Credentials::new(&self.chain, &key, &SystemRandom::new()).expect("the credentials are usable"),
+        )
     }
 }
 

@@ -5,8 +5,8 @@
 use std::{cell::UnsafeCell, collections::HashMap, sync::Arc, time::Duration};
 
 use alts_handshake::{
-    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Outcome, Preferences, Resumption, RpcVersions, SecureRandom,
-    ServerSetup, Setup, Step, SystemRandom, Ticket, TicketId, TicketLookup, Trust,
+    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Outcome, Preferences, Resumption,
+    RpcVersions, SecureRandom, ServerSetup, Setup, Step, SystemRandom, Ticket, TicketId, TicketLookup, Trust,
 };
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use ring::test::rand::FixedSliceSequenceRandom;
