@@ -1,0 +1,7 @@
+//! What the tests against a real altsd process share.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub(crate) mod daemon;
+pub(crate) mod pki;
+pub(crate) mod stream;
