@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn the_handshaker_is_kept_from_proxies_and_what_was_kept_before_stays() {
         const BOTH: &str = "metadata.google.internal,metadata.google.internal.";
-        let cases: [(&[(&str, &str)], &[(&str, &str)]); 5] = [
+        type Variables = [(&'static str, &'static str)];
+        let cases: [(&Variables, &Variables); 5] = [
             (&[], &[("no_proxy", ""), ("NO_PROXY", "")]),
             (&[("no_proxy", ""), ("no_grpc_proxy", "")], &[("no_proxy", ""), ("NO_PROXY", "")]),
             (&[("no_proxy", "a,.b")], &[("no_proxy", "a,.b,"), ("NO_PROXY", "a,.b,")]),
