@@ -146,7 +146,7 @@ impl LimitArgs {
 mod tests {
     use std::fs;
 
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -198,5 +198,36 @@ mod tests {
             let launch = launch_of(&[&["--config", file], flags].concat());
             assert_eq!(launch.limits, expected, "{flags:?}");
         }
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_as_they_are() {
+        let Limits {
+            max_concurrent_streams,
+            handshake_timeout,
+            idle_timeout,
+            max_handshakes,
+            max_handshakes_per_caller,
+        } = Limits::default();
+        let defaults = [
+            ("max-concurrent-streams", u64::from(max_concurrent_streams)),
+            ("handshake-timeout-seconds", handshake_timeout.as_secs()),
+            ("idle-timeout-seconds", idle_timeout.as_secs()),
+            ("max-handshakes", max_handshakes as u64),
+            ("max-handshakes-per-caller", max_handshakes_per_caller as u64),
+        ];
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("there is one");
+        for (flag, default) in defaults {
+            let argument = run.get_arguments().find(|argument| argument.get_long() == Some(flag));
+            let help = argument.and_then(|argument| argument.get_help()).map(ToString::to_string);
+            let told = format!("[default: {default}]");
+            assert!(help.as_ref().is_some_and(|help| help.ends_with(&told)), "{flag}: {help:?}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_contradict_themselves_nowhere() {
+        Cli::command().debug_assert();
     }
 }
