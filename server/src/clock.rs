@@ -1,24 +1,34 @@
-//! The only clock. Everything else takes the time as an argument.
+//! The only clock.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use pki_types::UnixTime;
 
-/// Tells the time. A clock that is wrong lets expired certificates in.
+/// Tells the time.
 pub(crate) trait Clock: Send + Sync {
-    /// Now.
+    /// The time of day, which certificates are compared with.
     fn now(&self) -> UnixTime;
+
+    /// A time that never goes back, for durations.
+    fn monotonic(&self) -> Instant;
+
+    /// How long ago `earlier` was.
+    fn since(&self, earlier: Instant) -> Duration {
+        self.monotonic().saturating_duration_since(earlier)
+    }
 }
 
 /// The clock of the machine.
 pub(crate) struct SystemClock;
 
+#[expect(clippy::disallowed_methods, reason = "this is the place they are allowed in")]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the only clock")]
     fn now(&self) -> UnixTime {
-        // A clock that stands before 1970 reads as 1970, when no certificate is valid yet.
-        UnixTime::since_unix_epoch(
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-        )
+        // A clock before 1970 reads as 1970: no certificate is valid then, so that every handshake is refused.
+        UnixTime::since_unix_epoch(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant::now()
     }
 }

@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod clock;
 mod config;
+mod handshaker;
 mod identity;
 mod snapshot;
 

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn names_that_are_no_identity_are_refused() {
         let long_label = format!("a@{}.example", "x".repeat(64));
-        let long_domain = format!("a@{}", ["x".repeat(60); 5].join("."));
+        let long_domain = format!("a@{}", vec!["x".repeat(60); 5].join("."));
         let long_local = format!("{}@x", "a".repeat(65));
         let long_path = format!("spiffe://d/{}", "p".repeat(2_048));
         let long_trust_domain = format!("spiffe://{}/p", "d".repeat(256));

@@ -1,6 +1,7 @@
 //! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
 
 mod exec;
+mod handshake;
 mod run;
 mod validate;
 
@@ -32,6 +33,7 @@ Try it without any configuration, in two terminals:
 pub(crate) enum Command {
     Run(run::Args),
     Validate(validate::Args),
+    Handshake(handshake::Args),
     Exec(exec::Args),
 }
 
@@ -40,9 +42,14 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args),
             Self::Validate(args) => validate::run(&args),
+            Self::Handshake(args) => Ok(runtime()?.block_on(handshake::run(args))?),
             Self::Exec(args) => exec::run(&args),
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)
 }
 
 /// Why a subcommand failed.
@@ -56,6 +63,10 @@ pub(crate) enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Exec(#[from] exec::Error),
+    #[error(transparent)]
+    Handshake(#[from] handshake::Error),
+    #[error("the runtime does not start: {0}")]
+    Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
     Output(std::io::Error),
 }
@@ -67,7 +78,7 @@ impl Error {
             Self::Config(_) | Self::App(app::Error::Config(_)) => 78,
             Self::Run(error) => error.exit_code(),
             Self::Exec(error) => error.exit_code(),
-            Self::App(app::Error::Dev(_)) | Self::Output(_) => 1,
+            Self::App(_) | Self::Handshake(_) | Self::Runtime(_) | Self::Output(_) => 1,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `altsd run`: from arguments, environment and file to a [`Launch`], which the daemon serves.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::value_parser;
 use nix::unistd::{User, geteuid};
@@ -76,23 +76,19 @@ pub(crate) enum Error {
     DevWithConfig(PathBuf),
     #[error("--listen {0} is given twice")]
     ListenTwice(Address),
-    #[error("the runtime does not start: {0}")]
-    Runtime(io::Error),
 }
 
 impl Error {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NothingToServe | Self::DevWithConfig(_) | Self::ListenTwice(_) => 2,
-            Self::Runtime(_) => 1,
         }
     }
 }
 
 pub(super) fn run(args: Args) -> Result<(), super::Error> {
     let launch = launch(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    Ok(runtime.block_on(app::serve(launch))?)
+    Ok(super::runtime()?.block_on(app::serve(launch))?)
 }
 
 fn launch(args: Args) -> Result<Launch, super::Error> {

@@ -1,0 +1,6 @@
+//! What the tests of the engine share.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub(crate) mod authority;
+pub(crate) mod vectors;

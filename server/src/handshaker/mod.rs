@@ -1,0 +1,14 @@
+//! The gRPC service that programs call, `grpc.gcp.HandshakerService`.
+//!
+//! `session` is the conversation of one stream and does no I/O; `service` moves its messages and keeps its
+//! limits; `listener` opens the sockets.
+
+mod listener;
+mod refusal;
+mod request;
+mod response;
+mod service;
+mod session;
+
+pub(crate) use listener::{ListenError, Listener};
+pub(crate) use service::{Handshaker, Shared, Timeouts};

@@ -1,0 +1,165 @@
+//! Why a stream got no result, and how its program is told: clients differ in what they listen to.
+
+use alts_handshake::{Alert, Error, Reason, SetupError};
+use alts_proto::gcp::{HandshakerResp, HandshakerStatus};
+use tonic::{Code, Status};
+
+/// Longest text that a program is told, in bytes: it may travel in an HTTP/2 header.
+const MAX_DETAILS: usize = 1_024;
+
+/// One failure of a stream.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    /// Stable, such as `peer_certificate_expired`.
+    pub(crate) reason: &'static str,
+    pub(crate) text: String,
+    /// Whether the request of the program itself is at fault, and not its peer or this daemon.
+    caller_at_fault: bool,
+    /// An Alert for the peer, or nothing.
+    pub(crate) out_frames: Vec<u8>,
+}
+
+impl Refusal {
+    /// The program's own request is wrong.
+    pub(crate) fn of_request(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
+        Self { code, reason, text: text.into(), caller_at_fault: true, out_frames: Vec::new() }
+    }
+
+    /// A limit of this daemon.
+    pub(crate) fn of_limit(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
+        Self { code, reason, text: text.into(), caller_at_fault: false, out_frames: Vec::new() }
+    }
+
+    /// The handshake itself failed.
+    pub(crate) fn of_handshake(error: &Error, out_frames: Vec<u8>) -> Self {
+        let reason = error.reason();
+        let text = error.to_string();
+        Self { code: code(reason), reason: reason.code(), text, caller_at_fault: false, out_frames }
+    }
+
+    /// The reason code, then the text, cut to a length that every client takes.
+    pub(crate) fn details(&self) -> String {
+        let mut details = format!("{}: {}", self.reason, self.text);
+        let cut = details.floor_char_boundary(MAX_DETAILS);
+        details.truncate(cut);
+        details
+    }
+
+    /// The failure as a response, for clients that look at its status.
+    pub(crate) fn into_response(self, bytes_consumed: u32) -> HandshakerResp {
+        let status = HandshakerStatus { code: self.code as u32, details: self.details() };
+        HandshakerResp { out_frames: self.out_frames, bytes_consumed, result: None, status: Some(status) }
+    }
+
+    /// The failure as the end of the RPC, for clients that look only there. grpc-go hands the code to its
+    /// application as the result of the application's own call, so that only a fault of the request keeps its
+    /// code.
+    pub(crate) fn into_status(self) -> Status {
+        let code = if self.caller_at_fault { self.code } else { Code::Unavailable };
+        Status::new(code, self.details())
+    }
+}
+
+impl From<SetupError> for Refusal {
+    fn from(error: SetupError) -> Self {
+        Self::of_request(Code::InvalidArgument, error.code(), error.to_string())
+    }
+}
+
+/// The table of specification section 12.
+fn code(reason: Reason) -> Code {
+    match (reason, reason.alert()) {
+        (Reason::HandshakeOver, _) => Code::FailedPrecondition,
+        // It passes when the certificate is renewed.
+        (Reason::OwnCertificateNotValid, _) => Code::Unavailable,
+        // A peer's alert: nothing is sent back.
+        (_, None) => Code::Aborted,
+        (_, Some(alert)) => match alert {
+            Alert::DecodeError | Alert::UnexpectedMessage => Code::InvalidArgument,
+            Alert::NoCommonVersion
+            | Alert::NoCommonSuite
+            | Alert::NoCommonRecordProtocol
+            | Alert::NoCommonApplicationProtocol => Code::FailedPrecondition,
+            Alert::DecryptError | Alert::BadCertificate => Code::Unauthenticated,
+            Alert::AccessDenied => Code::PermissionDenied,
+            Alert::InternalError => Code::Internal,
+            Alert::Overloaded => Code::ResourceExhausted,
+            Alert::Timeout => Code::DeadlineExceeded,
+        },
+    }
+}
+
+/// Where a client looks for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// In the status of a response; gRPC core shows the reason only from there. The RPC then ends with OK.
+    InBand,
+    /// In the status of the RPC. grpc-go looks nowhere else after its first request, and waits for 20 s.
+    Rpc,
+}
+
+impl Style {
+    /// The style for a client that says it is `user_agent`.
+    pub(crate) fn for_user_agent(user_agent: Option<&str>) -> Self {
+        match user_agent {
+            Some(agent) if agent.starts_with("grpc-go/") => Self::Rpc,
+            _ => Self::InBand,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_grpc_go_is_told_by_the_status_of_the_rpc() {
+        let cases = [
+            (Some("grpc-go/1.85.0"), Style::Rpc),
+            (Some("grpc-c/58.0.0 (linux; chttp2)"), Style::InBand),
+            (Some("grpc-java-netty/1.85.1"), Style::InBand),
+            (Some("grpc-c++/1.83.0 grpc-c/56.0.0 (linux; chttp2)"), Style::InBand),
+            (Some("my-grpc-go/1"), Style::InBand),
+            (None, Style::InBand),
+        ];
+        for (agent, style) in cases {
+            assert_eq!(Style::for_user_agent(agent), style, "{agent:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_peer_or_the_daemon_caused_ends_an_rpc_as_unavailable() {
+        let of_peer = Refusal::of_handshake(&Error::MacInvalid, Vec::new());
+        assert_eq!(of_peer.into_status().code(), Code::Unavailable);
+        let of_limit = Refusal::of_limit(Code::ResourceExhausted, "x", "y");
+        assert_eq!(of_limit.into_status().code(), Code::Unavailable);
+        let of_request = Refusal::of_request(Code::InvalidArgument, "x", "y");
+        assert_eq!(of_request.into_status().code(), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn details_are_cut_between_characters() {
+        let refusal = Refusal::of_limit(Code::Internal, "x", "ü".repeat(2_000));
+        let details = refusal.details();
+        assert!(details.len() <= MAX_DETAILS && details.len() > MAX_DETAILS - 4, "{}", details.len());
+        assert!(details.starts_with("x: üü") && details.ends_with('ü'));
+    }
+
+    #[test]
+    fn every_reason_has_the_code_of_the_specification() {
+        let cases = [
+            (Error::FrameLengthInvalid { length: 0 }, Code::InvalidArgument),
+            (Error::VersionNotCommon { peer: vec![] }, Code::FailedPrecondition),
+            (Error::MacInvalid, Code::Unauthenticated),
+            (Error::PeerCertificateIsCa, Code::Unauthenticated),
+            (Error::PeerNotExpected { peer: String::new(), accepted: String::new() }, Code::PermissionDenied),
+            (Error::CryptoFailed { operation: "x" }, Code::Internal),
+            (Error::PeerAlert { code: None }, Code::Aborted),
+            (Error::HandshakeOver, Code::FailedPrecondition),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(Refusal::of_handshake(&error, Vec::new()).code, expected, "{error}");
+        }
+    }
+}

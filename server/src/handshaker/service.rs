@@ -1,0 +1,255 @@
+//! Moves the messages of streams between tonic and [`Session`], and keeps their limits.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alts_handshake::{Established, SecureRandom};
+use alts_proto::gcp::{
+    HandshakerReq, HandshakerResp, handshaker_req::ReqOneof, handshaker_service_server::HandshakerService,
+};
+use futures_util::{Stream, stream};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{
+    refusal::{Refusal, Style},
+    session::{Answer, MAX_IN_BYTES, Session},
+};
+use crate::{clock::Clock, snapshot::Snapshot};
+
+/// Largest request message, in bytes: the largest input and what stands around it.
+pub(crate) const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
+
+/// What all listeners share.
+pub(crate) struct Shared {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) random: Box<dyn SecureRandom + Send + Sync>,
+    /// One permit for each handshake that may be in progress at once.
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How long a stream may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// From the start message to the result.
+    pub(crate) handshake: Duration,
+    /// Without a start message. A gRPC-Go server opens a stream before its peer has sent anything.
+    pub(crate) idle: Duration,
+}
+
+/// The service on one listener: everyone who reaches it is the same caller.
+pub(crate) struct Handshaker {
+    shared: Arc<Shared>,
+    account: Arc<str>,
+    /// As `Shared::handshakes`, for this caller.
+    handshakes: Arc<Semaphore>,
+}
+
+impl Handshaker {
+    /// Serves callers that own `account`, with at most `max_handshakes` of theirs in progress.
+    pub(crate) fn new(shared: Arc<Shared>, account: &str, max_handshakes: usize) -> Self {
+        Self { shared, account: account.into(), handshakes: Arc::new(Semaphore::new(max_handshakes)) }
+    }
+}
+
+#[tonic::async_trait]
+impl HandshakerService for Handshaker {
+    type DoHandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakerResp, Status>> + Send>>;
+
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakerReq>>,
+    ) -> Result<Response<Self::DoHandshakeStream>, Status> {
+        let Some(credentials) = self.shared.snapshot.credentials(&self.account) else {
+            return Err(Status::unavailable(format!("no_certificate: there is none for {}", self.account)));
+        };
+        let user_agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
+        let driver = Driver {
+            style: Style::for_user_agent(user_agent),
+            session: Session::new(credentials.clone(), self.shared.snapshot.trust().clone()),
+            inbound: request.into_inner(),
+            limit: Box::pin(sleep(self.shared.timeouts.idle)),
+            shared: self.shared.clone(),
+            caller_handshakes: self.handshakes.clone(),
+            running: None,
+        };
+        Ok(Response::new(Box::pin(stream::unfold(Some(driver), |driver| async { driver?.next().await }))))
+    }
+}
+
+/// One stream. It is polled by its own task, so that nothing is queued between request and response.
+struct Driver {
+    shared: Arc<Shared>,
+    caller_handshakes: Arc<Semaphore>,
+    inbound: Streaming<HandshakerReq>,
+    session: Session,
+    style: Style,
+    /// Ends the stream: first when no start comes, then when the handshake takes too long.
+    limit: Pin<Box<Sleep>>,
+    running: Option<Running>,
+}
+
+/// A handshake in progress. Dropped without a verdict it is one whose caller has gone.
+struct Running {
+    shared: Arc<Shared>,
+    account: String,
+    /// Which end of its connection the caller is.
+    side: &'static str,
+    since: Instant,
+    verdict: bool,
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+type Item = Result<HandshakerResp, Status>;
+
+impl Driver {
+    /// The next response with what is left of the stream, or its end.
+    async fn next(mut self) -> Option<(Item, Option<Self>)> {
+        let received = tokio::select! {
+            biased;
+            received = self.inbound.message() => received,
+            () = &mut self.limit => return Some((self.time_is_up(), None)),
+        };
+        let request = match received {
+            Ok(Some(request)) => request,
+            // The caller is done or gone, or its connection is broken.
+            Ok(None) => return None,
+            Err(status) if status.code() == Code::OutOfRange => {
+                let text = format!("a request has at most {MAX_MESSAGE} bytes");
+                let refusal = Refusal::of_request(Code::ResourceExhausted, "request_too_large", text);
+                return Some((self.refuse(refusal, 0), None));
+            }
+            Err(_) => return None,
+        };
+        let in_bytes = in_bytes_len(&request);
+        if self.session.awaits_start() {
+            match self.admit(side(&request)) {
+                Ok(running) => self.running = Some(running),
+                Err(refusal) => return Some((self.refuse(refusal, in_bytes), None)),
+            }
+            self.limit = Box::pin(sleep(self.shared.timeouts.handshake));
+        }
+        let answer = self.session.answer(request, self.shared.clock.now(), &*self.shared.random);
+        Some(match answer {
+            Answer::GoOn(response) => (Ok(response), Some(self)),
+            Answer::Done(response, established) => {
+                self.report_success(&established);
+                (Ok(response), None)
+            }
+            Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), None),
+        })
+    }
+
+    /// Takes the permits for a handshake, or refuses it at once, before any public-key operation.
+    fn admit(&self, side: &'static str) -> Result<Running, Refusal> {
+        let permit = |semaphore: &Arc<Semaphore>, whose: &str| {
+            semaphore.clone().try_acquire_owned().map_err(|_| {
+                let text = format!("too many handshakes in progress {whose}");
+                Refusal::of_limit(Code::ResourceExhausted, "handshakes_too_many", text)
+            })
+        };
+        Ok(Running {
+            shared: self.shared.clone(),
+            account: self.session.account().to_owned(),
+            side,
+            since: self.shared.clock.monotonic(),
+            verdict: false,
+            _permits: (permit(&self.caller_handshakes, "for this caller")?, permit(&self.shared.handshakes, "in total")?),
+        })
+    }
+
+    fn time_is_up(mut self) -> Item {
+        let refusal = if self.session.awaits_start() {
+            let text = format!("no start message came within {:?}", self.shared.timeouts.idle);
+            Refusal::of_limit(Code::DeadlineExceeded, "start_timeout", text)
+        } else {
+            let text = format!("the handshake took longer than {:?}", self.shared.timeouts.handshake);
+            Refusal::of_limit(Code::DeadlineExceeded, "handshake_timeout", text)
+        };
+        self.report_failure(&refusal);
+        // No request waits for a response, so that none is given: clients take no response too many.
+        Err(match self.style {
+            Style::Rpc => refusal.into_status(),
+            Style::InBand => Status::new(refusal.code, refusal.details()),
+        })
+    }
+
+    fn refuse(&mut self, refusal: Refusal, in_bytes: usize) -> Item {
+        self.report_failure(&refusal);
+        match self.style {
+            Style::Rpc => Err(refusal.into_status()),
+            // tonic bounds the message, and with it its input, far below u32::MAX.
+            Style::InBand => Ok(refusal.into_response(in_bytes as u32)),
+        }
+    }
+
+    fn report_success(&mut self, established: &Established) {
+        let Some(running) = &mut self.running else { return };
+        running.verdict = true;
+        tracing::debug!(
+            side = running.side,
+            local = running.account,
+            peer = %established.peer,
+            record_protocol = established.record_protocol.name(),
+            duration = ?running.shared.clock.since(running.since),
+            "handshake established"
+        );
+    }
+
+    /// One line for each failure.
+    fn report_failure(&mut self, refusal: &Refusal) {
+        let (side, duration) = match &mut self.running {
+            Some(running) => {
+                running.verdict = true;
+                (running.side, running.shared.clock.since(running.since))
+            }
+            None => ("unknown", Duration::ZERO),
+        };
+        tracing::warn!(
+            reason = refusal.reason,
+            side,
+            local = self.session.account(),
+            ?duration,
+            "handshake refused: {}",
+            refusal.text
+        );
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.verdict {
+            tracing::info!(
+                reason = "caller_gone",
+                side = self.side,
+                local = self.account,
+                duration = ?self.shared.clock.since(self.since),
+                "handshake abandoned by its caller"
+            );
+        }
+    }
+}
+
+fn side(request: &HandshakerReq) -> &'static str {
+    match &request.req_oneof {
+        Some(ReqOneof::ClientStart(_)) => "client",
+        Some(ReqOneof::ServerStart(_)) => "server",
+        Some(ReqOneof::Next(_)) | None => "unknown",
+    }
+}
+
+fn in_bytes_len(request: &HandshakerReq) -> usize {
+    match &request.req_oneof {
+        Some(ReqOneof::ServerStart(start)) => start.in_bytes.len(),
+        Some(ReqOneof::Next(next)) => next.in_bytes.len(),
+        Some(ReqOneof::ClientStart(_)) | None => 0,
+    }
+}

@@ -1,0 +1,172 @@
+//! The conversation of one stream: exactly one answer to each request, and an end after a result or a refusal.
+
+use std::sync::Arc;
+
+use alts_handshake::{
+    ClientSetup, Credentials, Established, Handshake, Outcome, SecureRandom, ServerSetup, Setup, Trust,
+};
+use alts_proto::gcp::{HandshakerReq, HandshakerResp, handshaker_req::ReqOneof};
+use pki_types::UnixTime;
+use tonic::Code;
+
+use super::{
+    refusal::Refusal,
+    request::{self, Start},
+    response::response,
+};
+
+/// Most bytes from the peer in one request.
+pub(crate) const MAX_IN_BYTES: usize = 1 << 20;
+
+/// Most requests of one stream: a handshake that arrives byte by byte needs about 1,300.
+const MAX_REQUESTS: u32 = 8_192;
+
+/// One stream of a caller.
+pub(crate) struct Session {
+    credentials: Arc<Credentials>,
+    trust: Arc<Trust>,
+    requests: u32,
+    state: State,
+}
+
+enum State {
+    AwaitStart,
+    Handshaking(Box<Handshake>),
+    Over,
+}
+
+/// The answer to one request.
+pub(crate) enum Answer {
+    /// The stream goes on.
+    GoOn(HandshakerResp),
+    /// The stream ends with a result.
+    Done(HandshakerResp, Box<Established>),
+    /// The stream ends without one.
+    Refused(Refusal),
+}
+
+impl Session {
+    /// A stream of a caller that owns `credentials`.
+    pub(crate) fn new(credentials: Arc<Credentials>, trust: Arc<Trust>) -> Self {
+        Self { credentials, trust, requests: 0, state: State::AwaitStart }
+    }
+
+    /// Whether the next request has to be a start message.
+    pub(crate) fn awaits_start(&self) -> bool {
+        matches!(self.state, State::AwaitStart)
+    }
+
+    /// The account of the caller.
+    pub(crate) fn account(&self) -> &str {
+        self.credentials.identity().account()
+    }
+
+    /// Answers one request.
+    pub(crate) fn answer(
+        &mut self,
+        request: HandshakerReq,
+        now: UnixTime,
+        random: &dyn SecureRandom,
+    ) -> Answer {
+        let answer = self.try_answer(request, now, random).unwrap_or_else(Answer::Refused);
+        if !matches!(answer, Answer::GoOn(_)) {
+            self.state = State::Over;
+        }
+        answer
+    }
+
+    fn try_answer(
+        &mut self,
+        request: HandshakerReq,
+        now: UnixTime,
+        random: &dyn SecureRandom,
+    ) -> Result<Answer, Refusal> {
+        self.requests += 1;
+        if self.requests > MAX_REQUESTS {
+            let text = format!("a stream has at most {MAX_REQUESTS} requests");
+            return Err(Refusal::of_limit(Code::ResourceExhausted, "requests_too_many", text));
+        }
+        let request = request.req_oneof.ok_or_else(|| {
+            let text = "the request holds none of client_start, server_start, next";
+            Refusal::of_request(Code::InvalidArgument, "request_empty", text)
+        })?;
+        match (&mut self.state, request) {
+            (State::AwaitStart, ReqOneof::ClientStart(start)) => {
+                let start = request::client_start(&start, self.credentials.identity().account())?;
+                self.begin_client(start, now, random)
+            }
+            (State::AwaitStart, ReqOneof::ServerStart(start)) => {
+                check_in_bytes(&start.in_bytes)?;
+                let parsed = request::server_start(&start, self.credentials.identity().account())?;
+                self.begin_server(parsed);
+                self.step(&start.in_bytes, now, random)
+            }
+            (State::AwaitStart, ReqOneof::Next(_)) => {
+                Err(misplaced("start_missing", "next came before client_start or server_start"))
+            }
+            (State::Handshaking(_), ReqOneof::Next(next)) => {
+                check_in_bytes(&next.in_bytes)?;
+                self.step(&next.in_bytes, now, random)
+            }
+            (State::Handshaking(_), _) => {
+                Err(misplaced("start_repeated", "a start message came after the first request"))
+            }
+            (State::Over, _) => Err(misplaced("stream_over", "the stream has its result or its failure")),
+        }
+    }
+
+    fn begin_client(
+        &mut self,
+        start: Start,
+        now: UnixTime,
+        random: &dyn SecureRandom,
+    ) -> Result<Answer, Refusal> {
+        let setup = ClientSetup { common: self.setup(start), ticket: None, grease: None };
+        let (handshake, out_frames) = Handshake::client(setup, now, random)
+            .map_err(|error| Refusal::of_handshake(&error, Vec::new()))?;
+        self.state = State::Handshaking(Box::new(handshake));
+        Ok(Answer::GoOn(response(out_frames, 0, None)))
+    }
+
+    fn begin_server(&mut self, start: Start) {
+        let setup = ServerSetup { common: self.setup(start), resumption: None };
+        self.state = State::Handshaking(Box::new(Handshake::server(setup)));
+    }
+
+    fn setup(&self, start: Start) -> Setup {
+        Setup {
+            credentials: self.credentials.clone(),
+            trust: self.trust.clone(),
+            expected: start.expected,
+            preferences: start.preferences,
+        }
+    }
+
+    fn step(&mut self, in_bytes: &[u8], now: UnixTime, random: &dyn SecureRandom) -> Result<Answer, Refusal> {
+        let State::Handshaking(handshake) = &mut self.state else {
+            return Err(misplaced("stream_over", "the stream has its result or its failure"));
+        };
+        let step = handshake.step(in_bytes, now, random);
+        // check_in_bytes() keeps both far below u32::MAX.
+        let consumed = step.consumed as u32;
+        match step.outcome {
+            Outcome::NeedsInput => Ok(Answer::GoOn(response(step.out_frames, consumed, None))),
+            Outcome::Done(established) => {
+                Ok(Answer::Done(response(step.out_frames, consumed, Some(&established)), established))
+            }
+            Outcome::Failed(error) => Err(Refusal::of_handshake(&error, step.out_frames)),
+        }
+    }
+}
+
+fn misplaced(reason: &'static str, text: &str) -> Refusal {
+    Refusal::of_request(Code::FailedPrecondition, reason, text)
+}
+
+fn check_in_bytes(in_bytes: &[u8]) -> Result<(), Refusal> {
+    if in_bytes.len() <= MAX_IN_BYTES {
+        return Ok(());
+    }
+    let text = format!("in_bytes has {} bytes, the limit is {MAX_IN_BYTES}", in_bytes.len());
+    Err(Refusal::of_request(Code::ResourceExhausted, "in_bytes_too_many", text))
+}

@@ -1,0 +1,71 @@
+"""The cases, as a table; what they do is in play.py."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable
+
+from . import play
+
+PEERS = ("python", "go", "java", "envoy")
+
+
+@dataclass(frozen=True)
+class Case:
+    subject: str
+    name: str
+    peers: tuple
+    play: Callable
+
+    @property
+    def title(self):
+        return f"{self.subject} {self.name}"
+
+    @property
+    def id(self):
+        return f"{self.subject.replace('→', '-')}/{self.name}"
+
+
+def all_cases():
+    return [*pair_cases(), *peer_cases(), *single_cases()]
+
+
+def pair_cases():
+    for client in PEERS:
+        for server in PEERS:
+            for shape in ("unary", "stream"):
+                run = partial(play.pair, client=client, server=server, shape=shape)
+                yield Case(f"{client}→{server}", shape, (client, server), run)
+
+
+EACH_PEER = {
+    "many": play.many,
+    "byte-by-byte": play.byte_by_byte,
+    "right-account": play.right_account,
+    "wrong-account": play.wrong_account,
+    "foreign-client": play.foreign_client,
+    "foreign-server": play.foreign_server,
+    "no-handshaker-client": play.no_handshaker_client,
+    "no-handshaker-server": play.no_handshaker_server,
+    "plaintext-client": play.plaintext_client,
+    "dead-proxy": play.dead_proxy,
+}
+# What a case needs besides its own peer.
+ALSO = {"plaintext-client": ("python",), "dead-proxy": ("exec",)}
+
+
+def peer_cases():
+    for name, run in EACH_PEER.items():
+        for peer in PEERS:
+            yield Case(f"{peer}→{peer}", name, (peer, *ALSO.get(name, ())), partial(run, peer=peer))
+
+
+def single_cases():
+    yield Case("go→python", "many", ("go", "python"), partial(play.many, peer="go", server="python"))
+    yield Case("python→go", "many", ("python", "go"), partial(play.many, peer="python", server="go"))
+    yield Case("envoy→envoy", "server-list-refuses", ("envoy",), play.server_list_refuses)
+    yield Case("go→go", "unix-handshaker", ("go",), partial(play.unix_handshaker, peer="go"))
+    yield Case("envoy→envoy", "unix-handshaker", ("envoy",), partial(play.unix_handshaker, peer="envoy"))
+    yield Case("java→java", "unmodified", ("java", "exec"), play.java_unmodified)
+    yield Case("python→python", "demo", ("python",), play.demo)
+    # The last one: it ends the daemons.
+    yield Case("altsd", "survives", (), play.survives)

@@ -1,0 +1,201 @@
+"""The four peers, each as a server and as a client of the echo service."""
+
+import json
+import string
+import urllib.request
+from dataclasses import dataclass, field
+
+from . import build
+from .altsd import exec_prefix
+from .process import ChildFailed
+
+CLIENT_SECONDS = 100
+
+
+@dataclass(frozen=True)
+class Handshaker:
+    """Where a program finds its handshaker.
+
+    by="metadata": through the name that Google Cloud gives it; by="option": through a setting.
+    """
+
+    address: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a client is asked to do."""
+
+    target: str
+    handshaker: Handshaker | None
+    case: str
+    expect_peer: str
+    service_accounts: tuple = ()
+    deadline: float = 15.0
+    environment: dict = field(default_factory=dict)
+
+    def arguments(self):
+        words = ["client", "--target", self.target, "--case", self.case,
+                 "--expect-peer", self.expect_peer, "--deadline", self.deadline]
+        for account in self.service_accounts:
+            words += ["--service-account", account]
+        return words
+
+
+@dataclass
+class Server:
+    address: str
+    account: str
+    children: list
+
+    def stop(self):
+        for child in reversed(self.children):
+            child.stop()
+
+
+class Program:
+    """A peer that is a program of its own with the common command line."""
+
+    def __init__(self, name, how):
+        self.name = name
+        self.how = how  # it finds its handshaker, if the case does not say otherwise
+        self.altsd = None
+        self.dead_address = None
+
+    def prepare(self, cache):
+        """Builds the peer, raises Missing."""
+        self._words = self._build(cache)
+
+    def serve(self, world, handshaker, environment=None):
+        words = self._command(["server", "--listen", "127.0.0.1:0"], handshaker)
+        return world.start(f"{self.name}-server", words, environment)
+
+    def server(self, world, identity, handshaker, peers):
+        """A server for anybody: `peers` is for Envoy, programs see to that themselves."""
+        child = self.serve(world, handshaker)
+        return Server(child.ready_address(), identity.account, [child])
+
+    def call(self, world, call):
+        """Plays the case; what the client printed, its log added."""
+        words = self._command(call.arguments(), call.handshaker)
+        child = world.start(f"{self.name}-client", words, call.environment)
+        try:
+            code = child.wait(CLIENT_SECONDS)
+        finally:
+            child.stop()
+        lines = child.out.read_text().splitlines()
+        if not lines or not lines[-1].startswith("{"):
+            raise ChildFailed(f"{child.name} ended with {code} and no result{child.tail()}")
+        return {**json.loads(lines[-1]), "client": self.name, "log": child.log.read_text(errors="replace")}
+
+    def _command(self, words, handshaker):
+        if handshaker is None:
+            return self._words + words + ["--handshaker", "none"]
+        if handshaker.by == "metadata":
+            prefix = exec_prefix(self.altsd, handshaker.address)
+            return prefix + self._words + words + ["--handshaker", "metadata"]
+        return self._option_prefix() + self._words + words + ["--handshaker", handshaker.address]
+
+    def _option_prefix(self):
+        return []
+
+
+class PythonPeer(Program):
+    def __init__(self):
+        super().__init__("python", "metadata")
+
+    def _build(self, cache):
+        self.interpreter = build.python_environment(cache, "python") / "bin/python"
+        return [self.interpreter, build.HERE / "python" / "peer.py"]
+
+
+class GoPeer(Program):
+    def __init__(self):
+        super().__init__("go", "metadata")
+
+    def _build(self, cache):
+        return [build.go_peer(cache)]
+
+    def _option_prefix(self):
+        # grpc-go wants to be on Google Cloud whatever the address. Nobody listens
+        # on this one, so only the option can lead to a handshaker.
+        return exec_prefix(self.altsd, self.dead_address)
+
+
+class JavaPeer(Program):
+    def __init__(self):
+        super().__init__("java", "option")
+
+    def _build(self, cache):
+        # Short runs: to start fast matters more than to run fast.
+        return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                "-cp", build.java_classpath(cache), "altsd.interop.Peer"]
+
+
+class EnvoyPeer:
+    """Envoy beside a Python program that speaks plaintext with it."""
+
+    name = "envoy"
+    how = "option"
+
+    def __init__(self, python):
+        self._python = python
+
+    def prepare(self, cache):
+        self._program = build.envoy(cache)
+        self._python.prepare(cache)
+
+    def server(self, world, identity, handshaker, peers):
+        application = self._python.serve(world, None)
+        envoy, address = self._start(
+            world, "server", application.ready_address(), handshaker.address, peers)
+        return Server(address, identity.account, [application, envoy])
+
+    def call(self, world, call):
+        envoy, address = self._start(
+            world, "client", call.target, call.handshaker.address, call.service_accounts,
+            call.environment)
+        try:
+            plain = Call(address, None, call.case, call.expect_peer, deadline=call.deadline)
+            result = self._python.call(world, plain)
+        finally:
+            envoy.stop()
+        return {**result, "client": self.name, "log": envoy.log.read_text(errors="replace")}
+
+    def _start(self, world, side, target, handshaker, peers, environment=None):
+        host, port = target.rsplit(":", 1)
+        template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
+        config = world.file(f"envoy-{side}.yaml")
+        config.write_text(template.substitute(
+            target_host=host, target_port=port, handshaker=handshaker, peers=json.dumps(list(peers))))
+        admin = world.file(f"envoy-{side}.admin")
+        child = world.start(f"envoy-{side}", [
+            self._program, "-c", config, "--admin-address-path", admin, "--disable-hot-restart",
+            "--concurrency", "2", "-l", "warning", "--component-log-level", "connection:debug",
+        ], environment)
+        try:
+            return child, ingress_address(child, admin)
+        except ChildFailed:
+            child.stop()
+            raise
+
+
+def ingress_address(child, admin):
+    child.wait_until(lambda: admin.exists() and admin.read_text().strip(), "started")
+    url = f"http://{admin.read_text().strip()}/listeners?format=json"
+    # Loopback needs no proxy, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    found = []
+
+    def ask():
+        try:
+            with opener.open(url, timeout=10) as reply:
+                found[:] = json.load(reply).get("listener_statuses", [])
+        except OSError:
+            return False
+        return found
+
+    child.wait_until(ask, "listening")
+    address = found[0]["local_address"]["socket_address"]
+    return f"{address['address']}:{address['port_value']}"

@@ -1,0 +1,180 @@
+"""What each case does and what it demands; a broken demand raises Failure."""
+
+import re
+
+from .build import HERE
+from .drip import DRIPPED_BYTES, DripProxy
+from .pki import IDENTITIES, INTRUDER
+from .peers import Handshaker
+from .process import finish
+from .world import CLIENTS
+
+# What a client says that has waited for a time limit instead of taking an answer.
+HANG = re.compile(r"deadline|timed? ?out|Handshaker shutdown", re.IGNORECASE)
+# The reasons are altsd's own codes: only its handshaker can have put them there.
+NOT_EXPECTED = "peer_not_expected"
+UNTRUSTED = "peer_certificate_untrusted"
+NOT_A_HANDSHAKE = "frame_length_invalid"
+ENVOY_LIST = "Couldn't find peer's service account in peer_service_accounts"
+
+
+class Failure(Exception):
+    pass
+
+
+def pair(world, client, server, shape):
+    running = world.server(server)
+    accounts = (running.account,) if client == "envoy" else ()
+    accepted(world.call(client, running.address, shape, service_accounts=accounts), running)
+
+
+def many(world, peer, server=None):
+    running = world.server(server or peer)
+    result = world.call(peer, running.address, "many")
+    accepted(result, running)
+    demand(result["connections"] == 100, f"{result['connections']} connections")
+
+
+def byte_by_byte(world, peer):
+    running = world.server(peer)
+    proxy = DripProxy(running.address)
+    try:
+        accepted(world.call(peer, proxy.address, "stream"), running)
+    finally:
+        proxy.close()
+    for way, count in proxy.dripped.items():
+        demand(count == DRIPPED_BYTES, f"only {count} bytes dripped {way}")
+
+
+def right_account(world, peer):
+    running = world.server(peer)
+    accounts = ("somebody@else.example.com", running.account)
+    accepted(world.call(peer, running.address, service_accounts=accounts), running)
+
+
+def wrong_account(world, peer):
+    running = world.server(peer)
+    mark = len(world.handshakers.main.log())
+    result = world.call(peer, running.address, service_accounts=("somebody@else.example.com",))
+    if peer == "envoy":
+        # Envoy tells the handshaker nothing about its list and compares by itself.
+        refused(result, ENVOY_LIST)
+    else:
+        refused(result, NOT_EXPECTED)
+        logged(world.handshakers.main, mark, NOT_EXPECTED)
+
+
+def server_list_refuses(world):
+    running = world.server("envoy", peers=CLIENTS[:1])
+    refused(world.call("envoy", running.address))
+    log = running.children[-1].log.read_text()
+    demand(ENVOY_LIST in log, "the server's Envoy does not say why it refused")
+
+
+def foreign_client(world, peer):
+    # An Envoy that accepts anybody: the refusal has to be the handshaker's.
+    running = world.server(peer, peers=())
+    mark = len(world.handshakers.main.log())
+    refused(world.call(peer, running.address, identity=INTRUDER))
+    logged(world.handshakers.main, mark, UNTRUSTED)
+
+
+def foreign_server(world, peer):
+    running = world.server(peer, identity=INTRUDER)
+    mark = len(world.handshakers.main.log())
+    refused(world.call(peer, running.address), UNTRUSTED)
+    logged(world.handshakers.main, mark, UNTRUSTED)
+
+
+def no_handshaker_client(world, peer):
+    running = world.server(peer)
+    refused(world.call(peer, running.address, handshaker=nobody(world, peer)))
+
+
+def no_handshaker_server(world, peer):
+    running = world.server(peer, handshaker=nobody(world, peer))
+    refused(world.call(peer, running.address))
+
+
+def nobody(world, peer):
+    return Handshaker(world.handshakers.dead_address, world.peers[peer].how)
+
+
+def plaintext_client(world, peer):
+    running = world.server(peer)
+    mark = len(world.handshakers.main.log())
+    refused(world.call_plaintext(running.address))
+    logged(world.handshakers.main, mark, NOT_A_HANDSHAKE)
+
+
+def unix_handshaker(world, peer):
+    identity = IDENTITIES[f"{peer}-unix"]
+    running = world.server(peer, identity=identity, by="option")
+    accepted(world.call(peer, running.address, identity=identity, by="option"), running)
+
+
+def java_unmodified(world):
+    """None of grpc-java's switches for testing: `altsd exec` is all it needs."""
+    running = world.server("java", by="metadata")
+    accepted(world.call("java", running.address, "stream", by="metadata"), running)
+
+
+def dead_proxy(world, peer):
+    dead = f"http://{world.handshakers.dead_address}"
+    names = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    running = world.server(peer)
+    how = {"by": "metadata"}
+    if peer == "envoy":
+        # It does not run under `altsd exec`, and asks a proxy for any address but a socket's.
+        how = {"by": "option", "identity": IDENTITIES["envoy-unix"]}
+    result = world.call(peer, running.address, environment=dict.fromkeys(names, dead), **how)
+    accepted(result, running)
+
+
+def demo(world):
+    """The program of the README, with nothing of altsd's in it, against `altsd run --dev`."""
+    daemon, address = world.start_dev_daemon()
+    try:
+        interpreter = world.peers["python"].interpreter
+        command = [world.binary, "exec", "--handshaker", address, "--", interpreter, HERE / "python/demo.py"]
+        code, child = finish("demo", command, world.directory, 60)
+        said = child.out.read_text()
+        demand(code == 0, f"the demo ended with {code}: {said}{child.tail()}")
+        demand("@dev.altsd.internal" in said, f"the demo names no account of the dev mode: {said}")
+    finally:
+        daemon.stop()
+
+
+def survives(world):
+    for daemon in (world.handshakers.main, world.handshakers.foreign):
+        demand(daemon.running(), f"{daemon.name} ended by itself")
+        demand("panicked" not in daemon.log(), f"{daemon.name} has panicked")
+        code = daemon.stop()
+        demand(code == 0, f"{daemon.name} answers SIGTERM with {code}")
+
+
+def accepted(result, server):
+    demand(result["ok"], f"{result.get('code')} {result.get('error')}")
+    # Not every client is told whom it reached.
+    seen = result.get("server") or server.account
+    demand(seen == server.account, f"the client saw the server as {seen}")
+
+
+def refused(result, reason=None):
+    """The call failed at once and, where the refusing side is the client's, says why."""
+    demand(not result["ok"], "the call went through")
+    text = result["error"]
+    # grpc-java calls UNKNOWN what its own handshaker refuses.
+    codes = ("UNAVAILABLE", "UNKNOWN") if result["client"] == "java" else ("UNAVAILABLE",)
+    demand(result["code"] in codes, f"{result['code']} {text}")
+    demand(not HANG.search(text), f"a time limit ended the call: {text}")
+    demand(reason is None or reason in text + result["log"], f"the reason is missing: {text}")
+
+
+def logged(daemon, mark, reason):
+    demand(reason in daemon.log_after(mark, reason), f"{daemon.name} did not log {reason}")
+
+
+def demand(fact, otherwise):
+    if not fact:
+        raise Failure(otherwise)

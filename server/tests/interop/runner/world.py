@@ -1,0 +1,75 @@
+"""What a run has: its directory, certificates, daemons, and the servers that cases share."""
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+from .altsd import Daemon, Handshakers
+from .peers import Call, Handshaker
+from .pki import IDENTITIES, Authority
+from .process import Child
+
+CLIENTS = tuple(i.account for i in IDENTITIES.values() if not i.name.endswith("-server"))
+
+
+class World:
+    def __init__(self, binary, peers):
+        self.binary = binary
+        self.peers = peers
+        self.directory = Path(tempfile.mkdtemp(prefix="altsd-interop-"))
+        self._numbers = itertools.count(1)
+        self._children = []
+        self._servers = {}
+        self.handshakers = None
+
+    def open(self):
+        Authority(self.directory)
+        self.handshakers = Handshakers(self.binary, self.directory)
+        for peer in self.peers.values():
+            peer.altsd, peer.dead_address = self.binary, self.handshakers.dead_address
+
+    def close(self, keep):
+        for child in reversed(self._children):
+            child.stop()
+        if self.handshakers:
+            self.handshakers.main.stop()
+            self.handshakers.foreign.stop()
+        if not keep:
+            shutil.rmtree(self.directory)
+
+    def start(self, name, command, environment=None):
+        child = Child(f"{next(self._numbers):03}-{name}", command, self.directory, environment)
+        self._children.append(child)
+        return child
+
+    def file(self, name):
+        return self.directory / f"{next(self._numbers):03}-{name}"
+
+    def start_dev_daemon(self):
+        address = self.handshakers.dev_address
+        return Daemon("altsd-dev", self.binary, ["--dev", "--listen", address], [address], self.directory), address
+
+    def handshaker(self, identity, by):
+        return Handshaker(self.handshakers.addresses[identity.name], by)
+
+    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS):
+        """A server of this peer, kept for the cases to come that want the same."""
+        identity = identity or IDENTITIES[f"{peer}-server"]
+        handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
+        key = (peer, handshaker, peers if peer == "envoy" else None)
+        if key not in self._servers:
+            self._servers[key] = self.peers[peer].server(self, identity, handshaker, peers)
+        return self._servers[key]
+
+    def call(self, peer, target, case="unary", identity=None, by=None, handshaker=None, **rest):
+        """Has a client of this peer call; its result."""
+        identity = identity or IDENTITIES[f"{peer}-client"]
+        handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
+        # A hundred programs' worth of connections on one busy machine may take a while.
+        deadline = 60.0 if case == "many" else 15.0
+        return self.peers[peer].call(self, Call(
+            target, handshaker, case, identity.account, deadline=deadline, **rest))
+
+    def call_plaintext(self, target):
+        return self.peers["python"].call(self, Call(target, None, "unary", ""))
