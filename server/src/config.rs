@@ -131,10 +131,16 @@ struct Text<'a> {
 impl Text<'_> {
     fn deserialize(&self) -> Result<raw::Config, Error> {
         toml::from_str(self.text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            let key = raw::key_at(self.text, offset).unwrap_or_default();
-            // The library says in several lines what it expected; ours is one.
-            self.place(offset, key).refuse(Problem::Toml(error.message().trim_end().replace('\n', ", ")))
+            let span = error.span().unwrap_or_default();
+            let key = raw::key_at(self.text, span.start).unwrap_or_default();
+            // The library may say in several lines what it expected; ours is one.
+            let mut problem = error.message().trim_end().replace('\n', ", ");
+            let found = self.text.get(span.clone()).unwrap_or_default();
+            // Without a key, as of a key that comes twice, it helps to read what stands there.
+            if key.is_empty() && !found.trim().is_empty() && !found.contains('\n') {
+                problem += &format!(": `{found}`");
+            }
+            self.place(span.start, key).refuse(Problem::Toml(problem))
         })
     }
 

@@ -9,7 +9,10 @@ mod handshaker;
 mod identity;
 mod snapshot;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -27,6 +30,6 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(level: Targets) {
-    let to_stderr = fmt::layer().with_writer(std::io::stderr);
+    let to_stderr = fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     tracing_subscriber::registry().with(to_stderr).with(level).init();
 }

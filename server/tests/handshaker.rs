@@ -23,7 +23,7 @@ async fn handshake(daemon: &Daemon, user_agent: &str) -> (HandshakerResult, Hand
     (at_client.result.expect("the client has a result"), at_server.result.expect("the server has a result"))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_has_all_that_any_client_demands_and_the_rpc_ends_by_itself() {
     let daemon = Daemon::start("");
     for user_agent in [CORE, GO] {
@@ -31,21 +31,24 @@ async fn a_result_has_all_that_any_client_demands_and_the_rpc_ends_by_itself() {
         assert_eq!(client.key_data, server.key_data);
         assert_eq!(client.key_data.len(), 44);
         let (frontend, cart) = (account("frontend@prod.example"), account("cart@prod.example"));
-        assert_eq!((client.local_identity, client.peer_identity), (Some(frontend.clone()), Some(cart.clone())));
+        assert_eq!(
+            (client.local_identity, client.peer_identity),
+            (Some(frontend.clone()), Some(cart.clone()))
+        );
         assert_eq!((server.local_identity, server.peer_identity), (Some(cart), Some(frontend)));
         assert_eq!(client.max_frame_size, 0, "the server gave none");
         assert_eq!(server.max_frame_size, 1 << 20);
-        for result in [(client.peer_rpc_versions, client.record_protocol), (
-            server.peer_rpc_versions,
-            server.record_protocol,
-        )] {
+        for result in [
+            (client.peer_rpc_versions, client.record_protocol),
+            (server.peer_rpc_versions, server.record_protocol),
+        ] {
             assert_eq!(result, (Some(rpc_versions()), "ALTSRP_GCM_AES128_REKEY".to_owned()));
         }
         assert_eq!((&*client.application_protocol, &*server.application_protocol), ("grpc", "grpc"));
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_byte_by_itself_gets_one_response_that_takes_it() {
     let daemon = Daemon::start("");
     let mut client = Stream::open(&connect(&daemon.socket("frontend"), CORE).await).await;
@@ -73,7 +76,7 @@ async fn each_byte_by_itself_gets_one_response_that_takes_it() {
     assert_eq!(keys[0], keys[1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_named_target_is_accepted_whatever_the_case_of_its_domain() {
     let daemon = Daemon::start("");
     let cases = [
@@ -104,7 +107,7 @@ async fn only_the_named_target_is_accepted_whatever_the_case_of_its_domain() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_own_identity_can_be_chosen_but_not_claimed() {
     let daemon = Daemon::start("");
     let channel = connect(&daemon.socket("frontend"), CORE).await;
@@ -122,7 +125,7 @@ async fn an_own_identity_can_be_chosen_but_not_claimed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_idle_streams_leave_room_for_a_handshake_on_their_connection() {
     let daemon = Daemon::start("");
     let channel = connect(&daemon.socket("frontend"), GO).await;
@@ -134,7 +137,7 @@ async fn hundreds_of_idle_streams_leave_room_for_a_handshake_on_their_connection
     assert!(!client.ask(ReqOneof::ClientStart(client_start())).await.out_frames.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_self_test_succeeds_and_names_what_was_agreed() {
     let daemon = Daemon::start("");
     let address = format!("unix:{}", daemon.socket("cart").display());
@@ -154,7 +157,7 @@ async fn the_self_test_succeeds_and_names_what_was_agreed() {
     assert!(text.contains("the client end was refused: peer_not_expected"), "{text}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_socket_has_its_mode_and_a_dead_one_is_replaced_but_a_live_one_is_not() {
     let daemon = Daemon::start("");
     let mode = std::fs::metadata(daemon.socket("cart")).expect("it is there").permissions().mode();
@@ -171,7 +174,7 @@ async fn a_socket_has_its_mode_and_a_dead_one_is_replaced_but_a_live_one_is_not(
     handshake(&daemon, CORE).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_told_to_stop_ends_with_success() {
     let mut daemon = Daemon::start("");
     handshake(&daemon, CORE).await;

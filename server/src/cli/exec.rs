@@ -23,8 +23,10 @@ const NAMES: [&str; 2] = ["metadata.google.internal", "metadata.google.internal.
 ///
 /// The program sees the two things that gRPC takes for Google Cloud: /sys/class/dmi/id/product_name reads "Google
 /// Compute Engine", and metadata.google.internal is the handshaker's address. Both are in a mount namespace of its
-/// own; the machine stays as it is. Exit code and signals are the program's. This needs root, or a kernel that
-/// lets everybody make user namespaces.
+/// own; the machine stays as it is. Exit code and signals are the program's.
+///
+/// This needs root, or a kernel that lets everybody make user namespaces. In one of these, files of other users
+/// seem to be nobody's, and setuid programs such as sudo gain no rights.
 ///
 /// Google's real metadata server, where there is one, is out of the program's reach under its name.
 #[derive(clap::Args)]
@@ -153,7 +155,8 @@ mod tests {
     #[test]
     fn the_handshaker_is_kept_from_proxies_and_what_was_kept_before_stays() {
         const BOTH: &str = "metadata.google.internal,metadata.google.internal.";
-        let cases: [(&[(&str, &str)], &[(&str, &str)]); 5] = [
+        type Variables = [(&'static str, &'static str)];
+        let cases: [(&Variables, &Variables); 5] = [
             (&[], &[("no_proxy", ""), ("NO_PROXY", "")]),
             (&[("no_proxy", ""), ("no_grpc_proxy", "")], &[("no_proxy", ""), ("NO_PROXY", "")]),
             (&[("no_proxy", "a,.b")], &[("no_proxy", "a,.b,"), ("NO_PROXY", "a,.b,")]),

@@ -41,7 +41,7 @@ Examples:
 
 Flags override the environment, the environment overrides the file.";
 
-/// The scalars of section [handshaker].
+/// The scalars of the section `handshaker`.
 #[derive(clap::Args)]
 struct LimitArgs {
     /// Streams of one HTTP/2 connection [default: 1024]
@@ -135,5 +135,95 @@ impl LimitArgs {
             max_handshakes: count(self.max_handshakes, below.max_handshakes),
             max_handshakes_per_caller: count(self.max_handshakes_per_caller, below.max_handshakes_per_caller),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn launch_of(arguments: &[&str]) -> Launch {
+        let cli = Cli::try_parse_from([&["altsd", "run"], arguments].concat()).expect("they are valid");
+        let Command::Run(args) = cli.command else { panic!("it is run") };
+        launch(args).expect("it can be served")
+    }
+
+    #[test]
+    fn dev_mode_serves_one_identity_with_default_limits_on_the_port_that_grpc_core_asks() {
+        let launch = launch_of(&["--dev"]);
+        let [listener] = &*launch.listeners else { panic!("{:?}", launch.listeners) };
+        assert_eq!(listener.address.to_string(), "127.0.0.1:8080");
+        let Source::Dev { user } = launch.source else { panic!("it is dev mode") };
+        assert_eq!(listener.identity, dev::account(&user));
+        assert_eq!(launch.limits, Limits::default());
+    }
+
+    #[test]
+    fn dev_mode_serves_where_it_is_told_to_and_nowhere_else() {
+        let launch = launch_of(&["--dev", "--listen", "unix:/run/a.sock", "--listen", "127.0.0.7:0"]);
+        let addresses: Vec<_> =
+            launch.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        assert_eq!(addresses, ["unix:/run/a.sock", "127.0.0.7:0"]);
+    }
+
+    #[test]
+    fn a_flag_overrides_the_file_and_what_no_flag_names_stays() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let file = directory.path().join("altsd.toml");
+        let text = "[handshaker]\nmax_handshakes = 3\nidle_timeout_seconds = 4\n\
+                    [[handshaker.listener]]\naddress = \"127.0.0.1:0\"\nidentity = \"a@b\"\n\
+                    [[identity]]\naccount = \"a@b\"\ncertificate_chain = \"c\"\nprivate_key = \"k\"\n";
+        fs::write(&file, text).expect("there is room");
+        let file = file.to_str().expect("it is UTF-8");
+        let below = Limits { max_handshakes: 3, idle_timeout: Duration::from_secs(4), ..Limits::default() };
+        let seconds = Duration::from_secs(9);
+        let cases: [(&[&str], Limits); 6] = [
+            (&[], below),
+            (&["--max-handshakes", "9"], Limits { max_handshakes: 9, ..below }),
+            (&["--idle-timeout-seconds", "9"], Limits { idle_timeout: seconds, ..below }),
+            (&["--handshake-timeout-seconds", "9"], Limits { handshake_timeout: seconds, ..below }),
+            (&["--max-concurrent-streams", "9"], Limits { max_concurrent_streams: 9, ..below }),
+            (&["--max-handshakes-per-caller", "9"], Limits { max_handshakes_per_caller: 9, ..below }),
+        ];
+        for (flags, expected) in cases {
+            let launch = launch_of(&[&["--config", file], flags].concat());
+            assert_eq!(launch.limits, expected, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_as_they_are() {
+        let Limits {
+            max_concurrent_streams,
+            handshake_timeout,
+            idle_timeout,
+            max_handshakes,
+            max_handshakes_per_caller,
+        } = Limits::default();
+        let defaults = [
+            ("max-concurrent-streams", u64::from(max_concurrent_streams)),
+            ("handshake-timeout-seconds", handshake_timeout.as_secs()),
+            ("idle-timeout-seconds", idle_timeout.as_secs()),
+            ("max-handshakes", max_handshakes as u64),
+            ("max-handshakes-per-caller", max_handshakes_per_caller as u64),
+        ];
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("there is one");
+        for (flag, default) in defaults {
+            let argument = run.get_arguments().find(|argument| argument.get_long() == Some(flag));
+            let help = argument.and_then(|argument| argument.get_help()).map(ToString::to_string);
+            let told = format!("[default: {default}]");
+            assert!(help.as_ref().is_some_and(|help| help.ends_with(&told)), "{flag}: {help:?}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_contradict_themselves_nowhere() {
+        Cli::command().debug_assert();
     }
 }

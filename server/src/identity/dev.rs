@@ -92,3 +92,58 @@ fn params(name: &str, now: UnixTime) -> Result<CertificateParams, Error> {
     params.not_after = date(now.as_secs().saturating_add(LIFETIME.as_secs()))?;
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests {
+    use alts_handshake::SystemRandom;
+
+    use super::*;
+
+    const NOW: u64 = 1_767_225_600;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn every_user_name_becomes_an_account() {
+        let long = "x".repeat(65);
+        let users =
+            ["alice", "Alice.B_c+d-1", "DOM\\bob", "carl@corp", "zoë", "uid-1000", "", " ", "a b", &long];
+        for user in users {
+            let account = account(user);
+            let identity = alts_handshake::Identity::parse(&account);
+            assert_eq!(identity.as_ref().map(|identity| identity.account()), Ok(&*account), "{user:?}");
+        }
+        assert_eq!(account("DOM\\bob"), "DOM-bob@dev.altsd.internal");
+    }
+
+    #[test]
+    fn the_dev_identity_holds_for_thirty_days_and_begins_a_minute_early() {
+        let random = SystemRandom::new();
+        let snapshot = load("alice", at(NOW), &random).expect("it needs nothing");
+        let credentials = snapshot.credentials("alice@dev.altsd.internal").expect("it was made");
+        let end = NOW + LIFETIME.as_secs();
+        assert_eq!(credentials.validity(), (NOW - 60, end));
+        for (time, good) in [(NOW - 61, false), (NOW - 60, true), (NOW, true), (end, true), (end + 1, false)]
+        {
+            assert_eq!(snapshot.trust().check_own(credentials, at(time)).is_ok(), good, "{time}");
+        }
+    }
+
+    #[test]
+    fn two_dev_modes_do_not_trust_each_other() {
+        let random = SystemRandom::new();
+        let snapshots = [(); 2].map(|()| load("alice", at(NOW), &random).expect("it needs nothing"));
+        let [one, other] = snapshots;
+        let credentials = one.credentials("alice@dev.altsd.internal").expect("it was made");
+        assert!(other.trust().check_own(credentials, at(NOW)).is_err());
+    }
+
+    #[test]
+    fn a_time_that_no_certificate_can_hold_is_an_error() {
+        for time in [u64::MAX, i64::MAX as u64, 400_000_000_000] {
+            assert!(load("alice", at(time), &SystemRandom::new()).is_err(), "{time}");
+        }
+    }
+}

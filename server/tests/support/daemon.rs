@@ -15,7 +15,10 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::pki::{AUTHORITY, Ca};
+use super::pki::{Pki, write};
+
+/// The domain of the two accounts.
+const AUTHORITY: &str = "prod.example";
 
 /// How often, and how far apart, a test looks for what must come.
 const LOOKS: usize = 1_000;
@@ -37,7 +40,7 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) directory: TempDir,
-    pub(crate) ca: Ca,
+    pub(crate) pki: Pki,
 }
 
 impl Daemon {
@@ -48,19 +51,23 @@ impl Daemon {
 
     pub(crate) fn start_logging(level: &str, limits: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let ca = Ca::new();
-        ca.write(directory.path(), &["frontend", "cart"]);
-        let config = directory.path().join("altsd.toml");
-        fs::write(&config, config_text(directory.path(), limits)).expect("it can be written");
+        let pki = Pki::new();
+        write(directory.path(), "altsd.toml", &config_text(directory.path(), limits));
+        write(directory.path(), "root.pem", &pki.root());
+        for name in ["frontend", "cart"] {
+            let leaf = pki.leaf(&format!("{name}@{AUTHORITY}"));
+            write(directory.path(), &format!("{name}.pem"), &leaf.certificate);
+            write(directory.path(), &format!("{name}.key"), &leaf.key);
+        }
         let log = File::create(directory.path().join("log")).expect("it can be written");
         let child = altsd()
             .args(["--log-level", level, "run", "--config"])
-            .arg(&config)
+            .arg(directory.path().join("altsd.toml"))
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("altsd can be started");
-        let daemon = Self { child, directory, ca };
+        let daemon = Self { child, directory, pki };
         for name in ["frontend", "cart"] {
             wait_for("the daemon to listen", || UnixStream::connect(daemon.socket(name)).ok());
         }

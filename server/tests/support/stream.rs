@@ -5,7 +5,8 @@ use std::path::Path;
 use alts_proto::gcp::{
     HandshakeProtocol, HandshakerReq, HandshakerResp, Identity, NextHandshakeMessageReq, RpcProtocolVersions,
     ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq, handshaker_req::ReqOneof,
-    handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof, rpc_protocol_versions::Version,
+    handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
+    rpc_protocol_versions::Version,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, Permissions},
-    io::{self, Write},
+    io,
     net::Ipv4Addr,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -15,12 +15,11 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
     sys::stat::Mode,
     unistd::{getegid, geteuid},
 };
-use tempfile::NamedTempFile;
 
 use super::NAMES;
 
@@ -58,8 +57,14 @@ pub(super) fn enter_private(handshaker: Ipv4Addr) -> Result<(), Error> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .map_err(forbidden("/"))?;
     let hosts = fs::read_to_string(HOSTS).map_err(at(HOSTS))?;
-    cover(HOSTS, &with_handshaker(&hosts, handshaker))?;
-    if Path::new(PRODUCT_NAME).is_file() { cover(PRODUCT_NAME, PRODUCT) } else { add_product_name() }
+    let stage = Stage::set_up()?;
+    stage.cover(HOSTS, &with_handshaker(&hosts, handshaker))?;
+    if Path::new(PRODUCT_NAME).is_file() {
+        stage.cover(PRODUCT_NAME, PRODUCT)?;
+    } else {
+        add_product_name()?;
+    }
+    stage.clear()
 }
 
 /// With the rights for it directly, else in a user namespace where user and group stay who they are.
@@ -104,14 +109,32 @@ fn mapped(address: Ipv4Addr) -> String {
     address.to_ipv6_mapped().to_string()
 }
 
-/// Mounts a file with this text over another. The mount keeps it; its name is gone at once.
-fn cover(target: &str, text: &str) -> Result<(), Error> {
-    let mut file = NamedTempFile::new().map_err(at(target))?;
-    let readable_for_all = Permissions::from_mode(0o644);
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().set_permissions(readable_for_all))
-        .map_err(at(file.path()))?;
-    bind(file.path(), Path::new(target))
+/// A file system in memory that holds the new files until they are mounted over the old ones. They are never on
+/// disk, and unlike deleted files they can be covered again, by an `exec` inside this one.
+struct Stage;
+
+impl Stage {
+    /// Any directory does that every machine has and that no target is in. It is covered for as long as this takes,
+    /// for this process only.
+    const PLACE: &str = "/dev";
+
+    fn set_up() -> Result<Self, Error> {
+        mount_tmpfs(Path::new(Self::PLACE))?;
+        Ok(Self)
+    }
+
+    /// Mounts a file with this text over the target.
+    fn cover(&self, target: &str, text: &str) -> Result<(), Error> {
+        let target = Path::new(target);
+        let file = Path::new(Self::PLACE).join(target.file_name().unwrap_or_default());
+        write_readable(&file, text)?;
+        bind(&file, target)
+    }
+
+    /// Uncovers its place. What is mounted from it stays.
+    fn clear(self) -> Result<(), Error> {
+        umount2(Self::PLACE, MntFlags::MNT_DETACH).map_err(forbidden(Self::PLACE))
+    }
 }
 
 /// For a machine without DMI: a directory over /sys/class with every entry it had, and dmi.
@@ -123,17 +146,26 @@ fn add_product_name() -> Result<(), Error> {
     let entries: Vec<OsString> = fs::read_dir(&old_path)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
         .map_err(at(classes))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("tmpfs"), classes, Some("tmpfs"), flags, Some("mode=755")).map_err(forbidden(CLASSES))?;
+    mount_tmpfs(classes)?;
     for entry in entries.iter().filter(|entry| *entry != "dmi") {
         keep(&old_path.join(entry), &classes.join(entry))?;
     }
     let product_name = Path::new(PRODUCT_NAME);
     let parent = product_name.parent().unwrap_or(classes);
     DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(at(parent))?;
-    fs::write(product_name, PRODUCT)
-        .and_then(|()| fs::set_permissions(product_name, Permissions::from_mode(0o644)))
-        .map_err(at(product_name))
+    write_readable(product_name, PRODUCT)
+}
+
+fn mount_tmpfs(place: &Path) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("mode=755")).map_err(forbidden(place.display()))
+}
+
+/// A file that also a program reads which has given up its user.
+fn write_readable(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)))
+        .map_err(at(path))
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, Error> {

@@ -1,0 +1,87 @@
+//! Certificates for tests: a root, and leaves with one thing wrong.
+
+#![allow(dead_code, reason = "each user of this file uses its part")]
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use alts_handshake::{Authority, Credentials, SystemRandom, Trust};
+use pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+};
+
+/// An authority that can issue from 2020 to 2100.
+pub(crate) struct Pki {
+    root: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as PEM and as the engine takes them.
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Pki {
+    pub(crate) fn new() -> Self {
+        let mut params = params();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self { root: CertifiedIssuer::self_signed(params, key()).expect("the root is valid") }
+    }
+
+    pub(crate) fn root(&self) -> String {
+        self.root.pem()
+    }
+
+    /// A leaf for a mail account, good in everything.
+    pub(crate) fn leaf(&self, account: &str) -> Issued {
+        self.leaf_with(account, |_| {})
+    }
+
+    /// A leaf for a mail account, with what `spoil` makes of it.
+    pub(crate) fn leaf_with(&self, account: &str, spoil: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let mut params = params();
+        params.subject_alt_names = vec![SanType::Rfc822Name(account.try_into().expect("it is ASCII"))];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        spoil(&mut params);
+        let key = key();
+        let certificate = params.signed_by(&key, &self.root).expect("the leaf is valid");
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// This root, for the domain of the accounts that a test uses.
+    pub(crate) fn trust(&self, authority: &str) -> Trust {
+        let mut trust = Trust::default();
+        let authority = Authority::parse(authority).expect("it is an authority");
+        trust.add(authority, &[self.root.der().clone()]).expect("the root is usable");
+        trust
+    }
+}
+
+impl Issued {
+    pub(crate) fn credentials(&self) -> Credentials {
+        let chain = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("it is PEM");
+        let key = PrivatePkcs8KeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM");
+        Credentials::new(&[chain], &key, &SystemRandom::new()).expect("the credentials are usable")
+    }
+}
+
+/// Writes a file of a configuration. Keys are their owner's alone.
+pub(crate) fn write(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::write(&path, text).expect("the directory can be written");
+    let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("the file is ours");
+}
+
+fn params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2100, 1, 1);
+    params
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("the system has randomness")
+}
