@@ -115,7 +115,7 @@ impl Handshake {
         let mut rest = input;
         let (out_frames, outcome) = match self.advance(&mut rest, now, random) {
             Ok((out_frames, None)) => (out_frames, Outcome::NeedsInput),
-            Ok((out_frames, Some(established))) => (out_frames, Outcome::Done(Box::new(established))),
+            Ok((out_frames, Some(established))) => (out_frames, Outcome::Done(established)),
             Err(error) => (alert_frame(&error), Outcome::Failed(error)),
         };
         if !matches!(outcome, Outcome::NeedsInput) {
@@ -129,7 +129,7 @@ impl Handshake {
         rest: &mut &[u8],
         now: UnixTime,
         random: &dyn SecureRandom,
-    ) -> Result<(Vec<u8>, Option<Established>), Error> {
+    ) -> Result<(Vec<u8>, Option<Box<Established>>), Error> {
         let mut out_frames = Vec::new();
         loop {
             // Finished stands in its place from here on: an error leaves nothing that could be resumed.
@@ -154,7 +154,7 @@ impl Handshake {
 
 enum Next {
     Wait(Vec<u8>, State),
-    Done(Vec<u8>, Established),
+    Done(Vec<u8>, Box<Established>),
 }
 
 impl State {
@@ -175,13 +175,13 @@ impl State {
             }
             Self::AwaitServerFinished(state) => {
                 let (out, established) = state.handle(frame, now, random)?;
-                Next::Done(out, established)
+                Next::Done(out, Box::new(established))
             }
             Self::AwaitClientInit(state) => {
                 let (out, next) = state.handle(frame, now, random)?;
                 Next::Wait(out, Self::AwaitClientFinished(Box::new(next)))
             }
-            Self::AwaitClientFinished(state) => Next::Done(Vec::new(), state.handle(frame, now)?),
+            Self::AwaitClientFinished(state) => Next::Done(Vec::new(), Box::new(state.handle(frame, now)?)),
             Self::Finished => return Err(Error::HandshakeOver),
         })
     }

@@ -225,43 +225,42 @@ impl Reason {
 
     /// The one table that decides what the peer may know.
     pub fn alert(self) -> Option<Alert> {
-        use Reason as R;
         Some(match self {
-            R::PeerAlert | R::HandshakeOver => return None,
-            R::FrameLengthInvalid
-            | R::FrameTooLarge
-            | R::MessageMalformed
-            | R::ExtensionUnknown
-            | R::ChoiceNotOffered => Alert::DecodeError,
-            R::FrameTypeUnexpected => Alert::UnexpectedMessage,
-            R::VersionNotCommon => Alert::NoCommonVersion,
-            R::SuiteNotCommon => Alert::NoCommonSuite,
-            R::RecordProtocolNotCommon => Alert::NoCommonRecordProtocol,
-            R::ApplicationProtocolNotCommon => Alert::NoCommonApplicationProtocol,
-            R::KeyShareInvalid
-            | R::MessageNotAuthentic
-            | R::SignatureSchemeWrong
-            | R::SignatureInvalid
-            | R::MacInvalid => Alert::DecryptError,
-            R::PeerCertificateMalformed
-            | R::PeerCertificateTooLarge
-            | R::PeerCertificateChainBroken
-            | R::PeerCertificateIsCa
-            | R::PeerCertificateKeyUsageWrong
-            | R::PeerCertificatePurposeWrong
-            | R::PeerCertificateKeyUnsupported
-            | R::PeerCertificateIssuerInvalid
-            | R::PeerCertificateNameConstrained
-            | R::PeerCertificateWithoutIdentity
-            | R::PeerCertificateAmbiguous
-            | R::PeerCertificateNameInvalid
-            | R::PeerCertificateAuthorityUnknown
-            | R::PeerCertificateExpired
-            | R::PeerCertificateNotYetValid
-            | R::PeerCertificateUntrusted
-            | R::PeerCertificateInvalid => Alert::BadCertificate,
-            R::PeerNotExpected => Alert::AccessDenied,
-            R::OwnCertificateNotValid | R::CryptoFailed => Alert::InternalError,
+            Self::PeerAlert | Self::HandshakeOver => return None,
+            Self::FrameLengthInvalid
+            | Self::FrameTooLarge
+            | Self::MessageMalformed
+            | Self::ExtensionUnknown
+            | Self::ChoiceNotOffered => Alert::DecodeError,
+            Self::FrameTypeUnexpected => Alert::UnexpectedMessage,
+            Self::VersionNotCommon => Alert::NoCommonVersion,
+            Self::SuiteNotCommon => Alert::NoCommonSuite,
+            Self::RecordProtocolNotCommon => Alert::NoCommonRecordProtocol,
+            Self::ApplicationProtocolNotCommon => Alert::NoCommonApplicationProtocol,
+            Self::KeyShareInvalid
+            | Self::MessageNotAuthentic
+            | Self::SignatureSchemeWrong
+            | Self::SignatureInvalid
+            | Self::MacInvalid => Alert::DecryptError,
+            Self::PeerCertificateMalformed
+            | Self::PeerCertificateTooLarge
+            | Self::PeerCertificateChainBroken
+            | Self::PeerCertificateIsCa
+            | Self::PeerCertificateKeyUsageWrong
+            | Self::PeerCertificatePurposeWrong
+            | Self::PeerCertificateKeyUnsupported
+            | Self::PeerCertificateIssuerInvalid
+            | Self::PeerCertificateNameConstrained
+            | Self::PeerCertificateWithoutIdentity
+            | Self::PeerCertificateAmbiguous
+            | Self::PeerCertificateNameInvalid
+            | Self::PeerCertificateAuthorityUnknown
+            | Self::PeerCertificateExpired
+            | Self::PeerCertificateNotYetValid
+            | Self::PeerCertificateUntrusted
+            | Self::PeerCertificateInvalid => Alert::BadCertificate,
+            Self::PeerNotExpected => Alert::AccessDenied,
+            Self::OwnCertificateNotValid | Self::CryptoFailed => Alert::InternalError,
         })
     }
 }

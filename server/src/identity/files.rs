@@ -1,13 +1,14 @@
 //! Identities and roots from PEM files. Everything is read and checked before anything is used.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
 use alts_handshake::{Credentials, SecureRandom, SetupError, Trust};
+use nix::fcntl::OFlag;
 use pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, UnixTime,
     pem::{self, PemObject},
@@ -111,7 +112,9 @@ fn not_pem(path: &Path, problem: &pem::Error) -> Problem {
 /// Opens a file; its permission bits are those of what was opened, whatever its name comes to mean.
 fn open(path: &Path) -> Result<(File, u32), Problem> {
     let unreadable = |problem| unreadable(path, problem);
-    let file = File::open(path).map_err(unreadable)?;
+    // Without waiting: a pipe has nobody at its other end.
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(Problem::FileIsNone { file: path.to_owned() });
