@@ -57,8 +57,10 @@ class Handshakers:
     def __init__(self, binary, directory):
         self._block = free_block(len(IDENTITIES) + 3)
         self.addresses = {name: self._tcp(i) for i, name in enumerate(IDENTITIES)}
-        for name in ("go-unix", "envoy-unix"):
-            self.addresses[name] = f"unix:{directory}/{name}.sock"
+        self.addresses["go-unix"] = f"unix:{directory}/go.sock"
+        # grpc core, and with it Envoy, sends the socket's path as the authority of its request. Rust's
+        # HTTP/2 takes the percent signs in it only where a user name could stand, hence the "@".
+        self.addresses["envoy-unix"] = f"unix:{directory}/envoy@altsd.sock"
         self.addresses[INTRUDER.name] = self._tcp(len(IDENTITIES))
         self.dev_address = self._tcp(len(IDENTITIES) + 1)
         self.dead_address = self._tcp(len(IDENTITIES) + 2)
@@ -91,7 +93,10 @@ def configuration(listeners, roots):
             f'certificate_chain = "{identity.name}.pem"\nprivate_key = "{identity.name}.key"\n\n'
         )
     quoted = ", ".join(f'"{root}"' for root in roots)
-    return text + identities + f'[[trust]]\nauthority = "{AUTHORITY}"\nroots = [{quoted}]\n'
+    # The domain of the mail accounts, and the trust domain of the SPIFFE IDs.
+    for authority in (AUTHORITY, f"spiffe://{AUTHORITY}"):
+        identities += f'[[trust]]\nauthority = "{authority}"\nroots = [{quoted}]\n\n'
+    return text + identities
 
 
 def free_block(size):

@@ -69,6 +69,8 @@ def run(cases, binary, cache, demand_all):
         world.open()
         for case in cases:
             counts[play(case, world, missing)] += 1
+    except ChildFailed as failure:
+        sys.exit(f"no case could begin: {failure}")
     finally:
         world.close(keep=counts["FAIL"] > 0)
     if counts["FAIL"]:

@@ -43,15 +43,21 @@ class Call:
         return words
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a server is asked to be."""
+
+    handshaker: Handshaker
+    account: str
+    peers: tuple  # whom an Envoy lets in, empty: anybody; programs see to that themselves
+    environment: dict
+
+
 @dataclass
 class Server:
     address: str
     account: str
     children: list
-
-    def stop(self):
-        for child in reversed(self.children):
-            child.stop()
 
 
 class Program:
@@ -71,10 +77,9 @@ class Program:
         words = self._command(["server", "--listen", "127.0.0.1:0"], handshaker)
         return world.start(f"{self.name}-server", words, environment)
 
-    def server(self, world, identity, handshaker, peers):
-        """A server for anybody: `peers` is for Envoy, programs see to that themselves."""
-        child = self.serve(world, handshaker)
-        return Server(child.ready_address(), identity.account, [child])
+    def server(self, world, offer):
+        child = self.serve(world, offer.handshaker, offer.environment)
+        return Server(child.ready_address(), offer.account, [child])
 
     def call(self, world, call):
         """Plays the case; what the client printed, its log added."""
@@ -146,11 +151,12 @@ class EnvoyPeer:
         self._program = build.envoy(cache)
         self._python.prepare(cache)
 
-    def server(self, world, identity, handshaker, peers):
+    def server(self, world, offer):
         application = self._python.serve(world, None)
         envoy, address = self._start(
-            world, "server", application.ready_address(), handshaker.address, peers)
-        return Server(address, identity.account, [application, envoy])
+            world, "server", application.ready_address(), offer.handshaker.address, offer.peers,
+            offer.environment)
+        return Server(address, offer.account, [application, envoy])
 
     def call(self, world, call):
         envoy, address = self._start(
@@ -163,7 +169,7 @@ class EnvoyPeer:
             envoy.stop()
         return {**result, "client": self.name, "log": envoy.log.read_text(errors="replace")}
 
-    def _start(self, world, side, target, handshaker, peers, environment=None):
+    def _start(self, world, side, target, handshaker, peers, environment):
         host, port = target.rsplit(":", 1)
         template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
         config = world.file(f"envoy-{side}.yaml")

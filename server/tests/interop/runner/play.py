@@ -120,15 +120,18 @@ def java_unmodified(world):
 
 
 def dead_proxy(world, peer):
+    """A proxy for everything but the program's own calls; the handshaker's connection must not take it."""
     dead = f"http://{world.handshakers.dead_address}"
     names = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    running = world.server(peer)
-    how = {"by": "metadata"}
+    how = {
+        "environment": {**dict.fromkeys(names, dead), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
+        "by": "metadata",
+    }
     if peer == "envoy":
         # It does not run under `altsd exec`, and asks a proxy for any address but a socket's.
-        how = {"by": "option", "identity": IDENTITIES["envoy-unix"]}
-    result = world.call(peer, running.address, environment=dict.fromkeys(names, dead), **how)
-    accepted(result, running)
+        how |= {"by": "option", "identity": IDENTITIES["envoy-unix"]}
+    running = world.server(peer, **how)
+    accepted(world.call(peer, running.address, **how), running)
 
 
 def demo(world):

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from .altsd import Daemon, Handshakers
-from .peers import Call, Handshaker
+from .peers import Call, Handshaker, Offer
 from .pki import IDENTITIES, Authority
 from .process import Child
 
@@ -53,13 +53,14 @@ class World:
     def handshaker(self, identity, by):
         return Handshaker(self.handshakers.addresses[identity.name], by)
 
-    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS):
+    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS, environment=None):
         """A server of this peer, kept for the cases to come that want the same."""
         identity = identity or IDENTITIES[f"{peer}-server"]
         handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
-        key = (peer, handshaker, peers if peer == "envoy" else None)
+        key = (peer, handshaker, peers if peer == "envoy" else None, str(environment))
         if key not in self._servers:
-            self._servers[key] = self.peers[peer].server(self, identity, handshaker, peers)
+            offer = Offer(handshaker, identity.account, peers, environment or {})
+            self._servers[key] = self.peers[peer].server(self, offer)
         return self._servers[key]
 
     def call(self, peer, target, case="unary", identity=None, by=None, handshaker=None, **rest):
