@@ -45,6 +45,11 @@ pub(crate) fn load(source: &Source) -> Result<Snapshot, Error> {
     })
 }
 
+/// The clock of the machine, for commands that measure.
+pub(crate) fn clock() -> impl Clock {
+    SystemClock
+}
+
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
 pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
     let shared = Arc::new(Shared {

@@ -19,7 +19,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 
 /// Largest record frame that the self-test claims to take, in bytes; told apart from no size at all.
 const MAX_FRAME_SIZE: u32 = 16 << 10;
@@ -67,10 +67,9 @@ pub(crate) enum Error {
 }
 
 /// Runs the self-test and prints what was negotiated.
-pub(super) async fn run(args: Args) -> Result<(), Error> {
+pub(super) async fn run(args: Args, clock: &dyn Clock) -> Result<(), Error> {
     let timeout = Duration::from_secs(args.timeout_seconds);
     let channel = connect(&args.handshaker, timeout).await?;
-    let clock = SystemClock;
     let began = clock.monotonic();
     let (client, server) = both_ends(channel, args.target.as_deref(), timeout).await?;
     let took = clock.since(began);

@@ -42,7 +42,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args),
             Self::Validate(args) => validate::run(&args),
-            Self::Handshake(args) => Ok(runtime()?.block_on(handshake::run(args))?),
+            Self::Handshake(args) => Ok(runtime()?.block_on(handshake::run(args, &app::clock()))?),
             Self::Exec(args) => exec::run(&args),
         }
     }

@@ -1,0 +1,134 @@
+//! The fences between the rooms that neither a `Cargo.toml` nor clippy can hold, as docs/ARCHITECTURE.md draws them:
+//! a short search through the text of all production code.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Words that stand only in the files named.
+struct Fence {
+    /// The rooms that the fence goes around; a path of the tree begins with one of them.
+    rooms: &'static [&'static str],
+    words: &'static [&'static str],
+    /// Files in these rooms that may say the words all the same.
+    but: &'static [&'static str],
+}
+
+const ALL: &[&str] = &["proto/", "server/"];
+
+const FENCES: &[Fence] = &[
+    // One crypto library, behind one file.
+    Fence { rooms: ALL, words: &["ring::", "use ring"], but: &["server/handshake/src/crypto.rs"] },
+    // The engine does no I/O, reads no clock and logs nothing.
+    Fence {
+        rooms: &["server/handshake/src/"],
+        words: &[
+            "std::fs", "std::net", "std::io", "std::env", "tokio", "tonic", "tracing", "println!", "dbg!",
+        ],
+        but: &[],
+    },
+    // The system's randomness and clock are named where the parts are put together, and nowhere else.
+    Fence {
+        rooms: ALL,
+        words: &["SystemRandom", "SystemClock"],
+        but: &[
+            "server/src/app.rs",
+            "server/src/clock.rs",
+            "server/handshake/src/crypto.rs",
+            "server/handshake/src/lib.rs",
+        ],
+    },
+    // The conversation of a stream takes values and returns values.
+    Fence {
+        rooms: &[
+            "server/src/handshaker/session.rs",
+            "server/src/handshaker/request.rs",
+            "server/src/handshaker/response.rs",
+            "server/src/handshaker/refusal.rs",
+        ],
+        words: &["tokio", "async ", ".await", "tracing"],
+        but: &[],
+    },
+    // The signing service is the only maker of certificates.
+    Fence { rooms: ALL, words: &["rcgen"], but: &["server/src/identity/dev.rs"] },
+];
+
+/// Most lines of a file before its tests.
+const MAX_LINES: usize = 600;
+
+#[test]
+fn no_room_names_what_is_fenced_off_from_it() {
+    let mut breaches = Vec::new();
+    for (path, text) in production_code() {
+        for fence in FENCES {
+            let inside =
+                fence.rooms.iter().any(|room| path.starts_with(room)) && !fence.but.contains(&&*path);
+            for word in fence.words.iter().filter(|_| inside) {
+                let lines = text.lines().enumerate().filter(|(_, line)| says(line, word));
+                breaches.extend(lines.map(|(number, _)| format!("{path}:{}: {word}", number + 1)));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+/// Whether a line says the word in code, not as the end of a longer word, such as `webpki::ring::`.
+fn says(line: &str, word: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let mut places = code.match_indices(word);
+    places.any(|(at, _)| {
+        !code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before))
+    })
+}
+
+#[test]
+fn no_file_outgrows_its_room() {
+    let long: Vec<_> = production_code()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > MAX_LINES)
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn the_search_finds_what_it_looks_for() {
+    let files = production_code();
+    assert!(files.len() > 30, "{}", files.len());
+    for fence in FENCES {
+        for exempt in fence.but {
+            assert!(files.iter().any(|(path, _)| path == exempt), "{exempt} is no file of this tree");
+        }
+    }
+    assert!(says("use ring::aead;", "ring::") && says("    ring::hmac::sign()", "ring::"));
+    assert!(!says("webpki::ring::ED25519", "ring::") && !says("// ring::", "ring::"));
+}
+
+/// Every file below a `src/` that is no test and not generated, with its text before its tests.
+fn production_code() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
+    let mut files = Vec::new();
+    for room in ALL {
+        collect(&root.join(room), &mut files);
+    }
+    let production = files.into_iter().filter_map(|file| {
+        let path = file.strip_prefix(root).expect("it is below").to_str().expect("it is UTF-8").to_owned();
+        let is_production = path.contains("src/") && !path.contains("/gen/") && !path.ends_with("tests.rs");
+        let text = fs::read_to_string(file).expect("it can be read");
+        let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        is_production.then_some((path, before_tests))
+    });
+    production.collect()
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("it is a directory") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("interop") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
