@@ -52,9 +52,9 @@ impl Refusal {
         HandshakerResp { out_frames: self.out_frames, bytes_consumed, result: None, status: Some(status) }
     }
 
-    /// The failure as the end of the RPC, for clients that look only there. grpc-go hands the code to its
-    /// application as the result of the application's own call, so that only a fault of the request keeps its
-    /// code.
+    /// The failure as the end of the RPC, for clients that look only there. grpc-go and grpc-java hand the code to
+    /// their application as the result of the application's own call, so that only a fault of the request keeps
+    /// its code.
     pub(crate) fn into_status(self) -> Status {
         let code = if self.caller_at_fault { self.code } else { Code::Unavailable };
         Status::new(code, self.details())

@@ -179,10 +179,7 @@ impl Driver {
         };
         self.report_failure(&refusal);
         // No request waits for a response, so that none is given: clients take no response too many.
-        Err(match self.style {
-            Style::Rpc => refusal.into_status(),
-            Style::InBand => Status::new(refusal.code, refusal.details()),
-        })
+        Err(refusal.into_status())
     }
 
     fn refuse(&mut self, refusal: Refusal, in_bytes: usize) -> Item {
