@@ -66,6 +66,9 @@ def single_cases():
     yield Case("go→go", "unix-handshaker", ("go",), partial(play.unix_handshaker, peer="go"))
     yield Case("envoy→envoy", "unix-handshaker", ("envoy",), partial(play.unix_handshaker, peer="envoy"))
     yield Case("java→java", "unmodified", ("java", "exec"), play.java_unmodified)
+    for peer in ("python", "go", "java"):
+        run = partial(play.silent_resolver, peer=peer)
+        yield Case(f"{peer}→{peer}", "silent-resolver", (peer, "exec", "root"), run)
     yield Case("python→python", "demo", ("python",), play.demo)
     # The last one: it ends the daemons.
     yield Case("altsd", "survives", (), play.survives)

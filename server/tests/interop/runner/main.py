@@ -2,6 +2,7 @@
 
 import argparse
 import fnmatch
+import os
 import signal
 import sys
 from pathlib import Path
@@ -97,6 +98,8 @@ def prepare(peers, cases, cache, world):
             missing[name] = reason
     if wanted & NEED_EXEC and (reason := altsd.exec_refusal(world.binary, world.directory)):
         missing.update(dict.fromkeys(NEED_EXEC & wanted, reason))
+    if "root" in wanted and os.geteuid() != 0:
+        missing["root"] = "a name server of one's own, on port 53, is for root"
     return missing
 
 
@@ -108,6 +111,8 @@ def play(case, world, missing):
         case.play(world)
     except (Failure, ChildFailed) as failure:
         return say("FAIL", case, f"\n     {failure}")
+    except Exception as error:  # a broken case must not hide the ones after it
+        return say("FAIL", case, f"\n     {error!r}")
     return say("ok", case)
 
 

@@ -34,6 +34,7 @@ class Call:
     service_accounts: tuple = ()
     deadline: float = 15.0
     environment: dict = field(default_factory=dict)
+    prefix: tuple = ()  # words before the command
 
     def arguments(self):
         words = ["client", "--target", self.target, "--case", self.case,
@@ -83,7 +84,7 @@ class Program:
 
     def call(self, world, call):
         """Plays the case; what the client printed, its log added."""
-        words = self._command(call.arguments(), call.handshaker)
+        words = [*call.prefix, *self._command(call.arguments(), call.handshaker)]
         child = world.start(f"{self.name}-client", words, call.environment)
         try:
             code = child.wait(CLIENT_SECONDS)

@@ -7,6 +7,7 @@ from .drip import DRIPPED_BYTES, DripProxy
 from .pki import IDENTITIES, INTRUDER
 from .peers import Handshaker
 from .process import finish
+from .resolver import SilentResolver
 from .world import CLIENTS
 
 # What a client says that has waited for a time limit instead of taking an answer.
@@ -132,6 +133,18 @@ def dead_proxy(world, peer):
         how |= {"by": "option", "identity": IDENTITIES["envoy-unix"]}
     running = world.server(peer, **how)
     accepted(world.call(peer, running.address, **how), running)
+
+
+def silent_resolver(world, peer):
+    """Names that the hosts file knows may still be asked for elsewhere, and no answer is a long stall."""
+    running = world.server(peer)
+    resolver = SilentResolver(world.handshakers.dead_address.rsplit(":", 1)[0], world.directory)
+    try:
+        result = world.call(peer, running.address, "many", by="metadata", prefix=resolver.prefix())
+    finally:
+        resolver.close()
+    accepted(result, running)
+    demand(not resolver.questions, f"{len(resolver.questions)} questions went to the name server")
 
 
 def demo(world):
