@@ -6,9 +6,14 @@ use crate::{
     certificate::{Chain, Validity},
     crypto::{SecureRandom, SignatureScheme, SigningKey},
     error::{Error, SetupError},
+    frame::FrameType,
     identity::Identity,
     message::MAX_CHAIN,
 };
+
+/// Largest chain, in bytes, that leaves room in a Finished message for the most that can stand beside it: the
+/// lengths of the certificates, a ticket, an ECDSA signature, a MAC and a tag.
+const MAX_CHAIN_BYTES: usize = FrameType::ServerFinished.max_payload() - 256;
 
 /// What a workload is authenticated with. It has no `Debug`: it holds the private key.
 pub struct Credentials {

@@ -184,6 +184,8 @@ pub enum SetupError {
     // Own credentials.
     #[error("the chain has {count} certificates; it must have 1 to 4, leaf first")]
     OwnChainLength { count: usize },
+    #[error("the chain has {length} bytes; at most {limit} fit into a message")]
+    OwnChainTooLarge { length: usize, limit: usize },
     #[error("{0}")]
     OwnCertificateUnusable(Error),
     #[error("the private key is not a PKCS#8 key for P-256 or Ed25519")]

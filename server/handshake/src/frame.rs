@@ -28,7 +28,7 @@ pub enum FrameType {
 
 impl FrameType {
     /// The largest payload, in bytes.
-    pub fn max_payload(self) -> usize {
+    pub const fn max_payload(self) -> usize {
         match self {
             Self::ClientInit | Self::ServerInit => 16_384,
             Self::ServerFinished | Self::ClientFinished => 32_768,

@@ -207,6 +207,7 @@ fn every_fault_of_a_setup_is_produced_by_some_input() {
     let ca = Ca::new();
     let good = ca.issue(&Ca::leaf(SERVER));
     let other = ca.issue(&Ca::leaf(SERVER));
+    let large = chain_of_the_largest_certificates();
     let mut constrained = CertificateParams::default();
     constrained.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     constrained.name_constraints = Some(NameConstraints {
@@ -226,6 +227,7 @@ fn every_fault_of_a_setup_is_produced_by_some_input() {
         (preferences(&["ALTSRP_GMAC_128"], &["grpc"]), SetupReason::RecordProtocolUnknown),
         (credentials(&[], &good.key), SetupReason::OwnChainLength),
         (credentials(&vec![good.chain[0].clone(); 5], &good.key), SetupReason::OwnChainLength),
+        (credentials(&large.chain, &large.key), SetupReason::OwnChainTooLarge),
         (credentials(&[CertificateDer::from(vec![0x30, 0])], &good.key), SetupReason::OwnCertificateUnusable),
         (credentials(&good.chain, b"no key"), SetupReason::OwnKeyUnusable),
         (credentials(&good.chain, &other.key), SetupReason::OwnKeyForeign),
@@ -243,6 +245,18 @@ fn every_fault_of_a_setup_is_produced_by_some_input() {
         produced.insert(error.code());
     }
     assert_eq!(produced, SetupReason::iter().map(<&str>::from).collect());
+}
+
+/// Four certificates, each just within its limit, that together do not fit into a message.
+fn chain_of_the_largest_certificates() -> Issued {
+    let filler = |length| CustomExtension::from_oid_content(&[1, 3, 9999, 1], vec![5; length]);
+    let root = Ca::with(|root| root.custom_extensions.push(filler(7_900)));
+    let mut leaf = Ca::leaf(SERVER);
+    leaf.custom_extensions.push(filler(7_800));
+    let mut issued = root.issue(&leaf);
+    issued.chain.extend([(); 3].map(|()| root.der()));
+    assert!(issued.chain.iter().all(|der| der.len() <= 8_192));
+    issued
 }
 
 fn preferences(record: &[&str], application: &[&str]) -> Option<SetupError> {

@@ -114,9 +114,10 @@ impl Driver {
     /// The next response with what is left of the stream, or its end.
     async fn next(mut self) -> Option<(Item, Option<Self>)> {
         let received = tokio::select! {
+            // The limit first: a caller that never pauses cannot keep it from being looked at.
             biased;
-            received = self.inbound.message() => received,
             () = &mut self.limit => return Some((self.time_is_up(), None)),
+            received = self.inbound.message() => received,
         };
         let request = match received {
             Ok(Some(request)) => request,

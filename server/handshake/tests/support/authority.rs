@@ -31,20 +31,30 @@ pub(crate) struct Ca {
 
 impl Ca {
     pub(crate) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A root with what `change` makes of it.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key can be made");
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, "test root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        change(&mut params);
         let certificate = params.self_signed(&key).expect("a root can be made");
         Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
     }
 
     pub(crate) fn trust(&self) -> Arc<Trust> {
         let mut trust = Trust::default();
         for authority in ["prod.example", "spiffe://prod.example"] {
             let authority = Authority::parse(authority).expect("it is an authority");
-            trust.add(authority, &[self.certificate.der().clone()]).expect("the root is usable");
+            trust.add(authority, &[self.der()]).expect("the root is usable");
         }
         Arc::new(trust)
     }

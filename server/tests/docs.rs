@@ -1,0 +1,244 @@
+//! Documents and code say the same: the configurations of docs/CONFIGURING.md are valid, and the reason codes of
+//! docs/PROTOCOL.md are those that exist.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use alts_handshake::{Alert, Reason, SetupReason};
+use rcgen::SanType;
+use strum::IntoEnumIterator;
+use tempfile::TempDir;
+use toml::Table;
+
+use self::pki::{Pki, write};
+
+#[path = "support/pki.rs"]
+mod pki;
+
+const CONFIGURING: &str = include_str!("../../docs/CONFIGURING.md");
+const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
+
+/// Where the guide says that its complete configuration is.
+const INSTALLED: &str = "/etc/altsd";
+
+#[test]
+fn every_configuration_of_the_guide_is_valid() {
+    let configurations = blocks("toml");
+    assert!(configurations.len() >= 2, "the guide has a complete and a small configuration");
+    for text in configurations {
+        let directory = installed(text);
+        let (code, stdout, stderr) = altsd(&["validate", "--config"], &directory);
+        assert_eq!(code, Some(0), "{stderr}\n{text}");
+        assert!(stdout.contains(" is valid\n"), "{stdout}");
+    }
+}
+
+#[test]
+fn the_output_of_validate_in_the_guide_is_that_of_its_complete_configuration() {
+    let directory = installed(complete());
+    let (_, stdout, _) = altsd(&["validate", "--config"], &directory);
+    let shown = blocks("text");
+    assert_eq!(without_dates(shown[0]), without_dates(&at_home(&stdout, &directory)));
+
+    let key = directory.path().join("orders.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("the file is ours");
+    let (code, _, stderr) = altsd(&["validate", "--config"], &directory);
+    assert_eq!((code, shown[1]), (Some(78), &*at_home(&stderr, &directory)));
+}
+
+#[test]
+fn the_complete_configuration_of_the_guide_has_every_key_with_its_default() {
+    let keys = include_str!("../src/config/raw.rs")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
+        .map(|(key, _)| key);
+    for key in keys {
+        let found = complete().lines().any(|line| {
+            line.starts_with(&format!("{key} = "))
+                || line.starts_with('[') && line.trim_matches(['[', ']']).split('.').any(|part| part == key)
+        });
+        assert!(found, "{key} is not in the complete configuration");
+    }
+    let (_, help, _) = altsd(&["run", "--help"], &tempfile::tempdir().expect("there is room"));
+    let mut defaults = 0;
+    // A flag of a limit, its text with the default in it, and its variable.
+    for part in help.split("\n      --").skip(1) {
+        let (Some((flag, _)), Some((_, default))) = (part.split_once(' '), part.split_once(" [default: "))
+        else {
+            continue;
+        };
+        let (Some((default, _)), Some((_, variable))) = (default.split_once(']'), part.split_once("[env: "))
+        else {
+            continue;
+        };
+        let line = format!("{} = {default}\n", flag.replace('-', "_"));
+        if default.parse::<u32>().is_ok() {
+            defaults += 1;
+            assert!(complete().contains(&line), "{line}");
+            let variable = variable.split('=').next().unwrap_or_default();
+            assert!(CONFIGURING.contains(&format!("`--{flag}` | `{variable}` |")), "{flag} {variable}");
+        }
+    }
+    assert_eq!(defaults, 5, "{help}");
+}
+
+#[test]
+fn the_table_of_reasons_lists_every_reason_that_exists_and_no_other() {
+    let rows = reason_rows();
+    let listed: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
+    assert_eq!(listed.len(), rows.len(), "a reason is listed twice");
+    let engine = Reason::iter().map(|reason| reason.code().to_owned());
+    let setup = SetupReason::iter().map(|reason| <&str>::from(reason).to_owned());
+    let service = reasons_of_the_service();
+    assert!(service.len() >= 10, "{service:?}");
+    let existing: BTreeSet<_> = engine.chain(setup).chain(service).collect();
+    let missing: Vec<_> = existing.difference(&listed).collect();
+    let invented: Vec<_> = listed.difference(&existing).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in the table: {missing:?}; only there: {invented:?}"
+    );
+}
+
+#[test]
+fn the_table_of_reasons_names_the_alert_that_the_peer_gets() {
+    let alerts: BTreeMap<_, _> = Reason::iter().map(|reason| (reason.code(), reason.alert())).collect();
+    for row in reason_rows() {
+        let alert = alerts.get(&*row[0]).copied().flatten().map_or("–", <&str>::from);
+        assert_eq!(row[3], alert, "{}", row[0]);
+    }
+    for alert in Alert::iter() {
+        let line = format!("\n| {} | {} | ", alert.code(), <&str>::from(alert));
+        assert!(PROTOCOL.contains(&line), "{line}");
+    }
+}
+
+/// The cells of each row of the table.
+fn reason_rows() -> Vec<Vec<String>> {
+    let (_, table) = PROTOCOL.split_once("### Reason codes\n").expect("there is a table of reasons");
+    let (table, _) = table.split_once("\n## ").expect("something follows");
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+    table.lines().filter_map(|line| line.strip_prefix("| `")).map(cells).collect()
+}
+
+/// Every reason that stands as a literal in the service, before the tests of each file.
+fn reasons_of_the_service() -> BTreeSet<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/handshaker");
+    let mut reasons = BTreeSet::new();
+    for entry in fs::read_dir(directory).expect("the service is there") {
+        let path = entry.expect("it can be listed").path();
+        let text = fs::read_to_string(&path).expect("it is text");
+        let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // The constructors of a refusal, with the arguments before the reason.
+        for (constructor, before) in [("of_request(", 1), ("of_limit(", 1), ("misplaced(", 0)] {
+            for (declared, arguments) in after(production, constructor) {
+                let reason = arguments.splitn(before + 2, ',').nth(before).unwrap_or_default().trim();
+                match literal(reason) {
+                    Some(reason) => _ = reasons.insert(reason),
+                    // A reason that was found elsewhere, handed on.
+                    None => assert!(
+                        declared || ["reason", "error.code()"].contains(&reason),
+                        "{}: {constructor}…{reason}…) has a reason that this test cannot read",
+                        path.display()
+                    ),
+                }
+            }
+        }
+        reasons.extend(after(production, "reason = ").filter_map(|(_, text)| literal(text)));
+        // The end of an RPC, whose text begins with the reason.
+        for (_, arguments) in after(production, "Status::unavailable(format!(") {
+            let text = literal(arguments).expect("it has a text");
+            reasons.insert(text.split(':').next().unwrap_or_default().to_owned());
+        }
+    }
+    reasons
+}
+
+/// What follows each `word`, and whether the word is declared there.
+fn after<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = (bool, &'t str)> {
+    text.match_indices(word)
+        .map(move |(at, _)| (text[..at].ends_with("fn "), text[at + word.len()..].trim_start()))
+}
+
+/// The string literal that `text` begins with.
+fn literal(text: &str) -> Option<String> {
+    let (literal, _) = text.strip_prefix('"')?.split_once('"')?;
+    Some(literal.to_owned())
+}
+
+/// The blocks of the guide in this language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("\n```{language}\n");
+    let mut rest = CONFIGURING;
+    let mut blocks = Vec::new();
+    while let Some((_, begun)) = rest.split_once(&fence) {
+        let end = begun.find("```").expect("a block has an end");
+        blocks.push(&begun[..end]);
+        rest = &begun[end..];
+    }
+    blocks
+}
+
+fn complete() -> &'static str {
+    blocks("toml")[0]
+}
+
+/// A directory with this configuration and every file it names.
+fn installed(configuration: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("there is room");
+    let pki = Pki::new();
+    write(directory.path(), "altsd.toml", configuration);
+    let table: Table = configuration.parse().expect("it is TOML");
+    for identity in tables(&table, "identity") {
+        let account = text(identity, "account");
+        let leaf = pki.leaf_with("replaced@prod.example", |leaf| {
+            let name = account.try_into().expect("it is ASCII");
+            let uri = account.starts_with("spiffe://");
+            leaf.subject_alt_names = vec![if uri { SanType::URI(name) } else { SanType::Rfc822Name(name) }];
+        });
+        write(directory.path(), text(identity, "certificate_chain"), &leaf.certificate);
+        write(directory.path(), text(identity, "private_key"), &leaf.key);
+    }
+    for trust in tables(&table, "trust") {
+        for file in trust["roots"].as_array().expect("roots are a list") {
+            write(directory.path(), file.as_str().expect("a file is a string"), &pki.root());
+        }
+    }
+    directory
+}
+
+fn tables<'t>(table: &'t Table, key: &str) -> impl Iterator<Item = &'t Table> {
+    table[key].as_array().expect("it is a list").iter().map(|table| table.as_table().expect("it is a table"))
+}
+
+fn text<'t>(table: &'t Table, key: &str) -> &'t str {
+    table[key].as_str().expect("it is a string")
+}
+
+/// Exit code and output. After `--config` comes the file of the directory.
+fn altsd(arguments: &[&str], directory: &TempDir) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_altsd"));
+    // Variables of whoever runs the tests are no part of them.
+    command.env_clear().args(arguments);
+    if arguments.last() == Some(&"--config") {
+        command.arg(directory.path().join("altsd.toml"));
+    }
+    let Output { status, stdout, stderr } = command.output().expect("it was built");
+    let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// An output as it would be where the guide says.
+fn at_home(output: &str, directory: &TempDir) -> String {
+    output.replace(directory.path().to_str().expect("it is UTF-8"), INSTALLED)
+}
+
+fn without_dates(output: &str) -> String {
+    let line = |line: &str| line.split(" expires ").next().unwrap_or_default().to_owned();
+    output.lines().map(line).collect::<Vec<_>>().join("\n")
+}
