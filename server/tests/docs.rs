@@ -56,7 +56,8 @@ fn the_complete_configuration_of_the_guide_has_every_key_with_its_default() {
     let keys = include_str!("../src/config/raw.rs")
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
-        .map(|(key, _)| key);
+        .map(|(key, _)| key)
+        .filter(|key| !key.starts_with("fn "));
     for key in keys {
         let found = complete().lines().any(|line| {
             line.starts_with(&format!("{key} = "))

@@ -36,6 +36,10 @@ impl Credentials {
         }
         let certificates: Vec<_> = certificates.iter().map(|der| der.to_vec()).collect();
         let chain = Chain::read(&certificates).map_err(SetupError::OwnCertificateUnusable)?;
+        let length = certificates.iter().map(Vec::len).sum();
+        if length > MAX_CHAIN_BYTES {
+            return Err(SetupError::OwnChainTooLarge { length, limit: MAX_CHAIN_BYTES });
+        }
         let key = SigningKey::from_pkcs8(key.secret_pkcs8_der(), random).ok_or(SetupError::OwnKeyUnusable)?;
         if key.scheme() != chain.scheme || key.public_key() != chain.public_key {
             return Err(SetupError::OwnKeyForeign { account: chain.identity.account().to_owned() });
