@@ -57,7 +57,8 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             // A grpc-go server opens its stream before its peer has written, and waits 30 s for that.
             idle_timeout: Duration::from_secs(40),
-            // A handshake keeps at most one frame of 32 KiB in each direction: this many stay within 256 MiB.
+            // A handshake keeps at most one incomplete frame, 32 KiB: this many stay within 128 MiB. What a
+            // connection has sent of incomplete requests comes on top of that.
             max_handshakes: 4_096,
             // A quarter of the total: one caller cannot keep out the others.
             max_handshakes_per_caller: 1_024,

@@ -2,9 +2,9 @@
 //! `rustls-webpki` validates the path; rules that neither knows are checked here.
 
 use pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::{
-    extensions::GeneralName,
+    extensions::{GeneralName, ParsedExtension},
     oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519},
     prelude::{FromDer, X509Certificate, X509Version},
 };
@@ -28,10 +28,11 @@ pub(crate) struct Chain {
     pub(crate) scheme: SignatureScheme,
     /// As `SignatureScheme::verify` wants it.
     pub(crate) public_key: Vec<u8>,
-    pub(crate) validity: Validity,
+    /// Of each certificate.
+    validities: Vec<Validity>,
 }
 
-/// The time in which all certificates of a chain are valid.
+/// The time in which a certificate, or each of several, is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) not_before: u64,
@@ -65,7 +66,23 @@ impl Chain {
             check_issuer(position + 1, issuer)?;
         }
         let (scheme, public_key) = leaf_key(leaf)?;
-        Ok(Self { identity: identity(leaf)?, scheme, public_key, validity: validity(&parsed)? })
+        Ok(Self { identity: identity(leaf)?, scheme, public_key, validities: validities(&parsed)? })
+    }
+
+    /// The time in which the first so many certificates are valid.
+    pub(crate) fn validity_of(&self, count: usize) -> Validity {
+        self.validities.iter().take(count).fold(
+            Validity { not_before: 0, not_after: u64::MAX },
+            |all, one| Validity {
+                not_before: all.not_before.max(one.not_before),
+                not_after: all.not_after.min(one.not_after),
+            },
+        )
+    }
+
+    /// The time in which all certificates are valid.
+    pub(crate) fn validity(&self) -> Validity {
+        self.validity_of(self.validities.len())
     }
 }
 
@@ -87,6 +104,18 @@ fn parse(position: usize, der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     }
     // Refuses extensions that come twice.
     certificate.tbs_certificate.extensions_map().map_err(|error| malformed(position, error))?;
+    for extension in certificate.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::ParseError { .. } => {
+                return Err(malformed(position, "an extension that cannot be read"));
+            }
+            // The path validator counts it as understood, but nobody reads it.
+            ParsedExtension::CRLDistributionPoints(_) if extension.critical => {
+                return Err(malformed(position, "a critical extension that is not understood"));
+            }
+            _ => {}
+        }
+    }
     Ok(certificate)
 }
 
@@ -128,17 +157,17 @@ fn is_ca(position: usize, certificate: &X509Certificate<'_>) -> Result<bool, Err
 }
 
 /// Whether a certificate has name constraints of the kinds that identities are made of. They are not evaluated,
-/// so that a chain with them must be refused.
+/// so that a chain with them must be refused. The path validator evaluates or refuses the other kinds.
 fn constrains_identities(position: usize, certificate: &X509Certificate<'_>) -> Result<bool, Error> {
     let Some(constraints) = certificate.name_constraints().map_err(|error| malformed(position, error))?
     else {
         return Ok(false);
     };
-    let evaluated = |name: &GeneralName<'_>| {
+    let left_to_the_validator = |name: &GeneralName<'_>| {
         matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::DirectoryName(_))
     };
     let subtrees = [&constraints.value.permitted_subtrees, &constraints.value.excluded_subtrees];
-    Ok(subtrees.into_iter().flatten().flatten().any(|subtree| !evaluated(&subtree.base)))
+    Ok(subtrees.into_iter().flatten().flatten().any(|subtree| !left_to_the_validator(&subtree.base)))
 }
 
 fn leaf_key(leaf: &X509Certificate<'_>) -> Result<(SignatureScheme, Vec<u8>), Error> {
@@ -192,41 +221,102 @@ fn invalid(name: &str, problem: &'static str) -> Error {
     Error::PeerCertificateNameInvalid { name: name.to_owned(), problem }
 }
 
-fn validity(chain: &[X509Certificate<'_>]) -> Result<Validity, Error> {
-    // A date before 1970 is no date that a certificate of today may have.
-    let seconds =
-        |position, time: i64| u64::try_from(time).map_err(|_| malformed(position, "a date before 1970"));
-    let mut common = Validity { not_before: 0, not_after: u64::MAX };
-    for (position, certificate) in chain.iter().enumerate() {
+fn validities(chain: &[X509Certificate<'_>]) -> Result<Vec<Validity>, Error> {
+    let read = |(position, certificate): (usize, &X509Certificate<'_>)| {
+        // A date before 1970 is no date that a certificate of today may have.
+        let seconds = |time: i64| u64::try_from(time).map_err(|_| malformed(position, "a date before 1970"));
         let validity = certificate.validity();
-        common.not_before = common.not_before.max(seconds(position, validity.not_before.timestamp())?);
-        common.not_after = common.not_after.min(seconds(position, validity.not_after.timestamp())?);
-    }
-    Ok(common)
+        Ok(Validity {
+            not_before: seconds(validity.not_before.timestamp())?,
+            not_after: seconds(validity.not_after.timestamp())?,
+        })
+    };
+    chain.iter().enumerate().map(read).collect()
 }
 
-/// Validates the path from the leaf to one of the `anchors` (RFC 5280 section 6) for a peer in this role.
-/// `authority` is named in the refusal.
-pub(crate) fn validate_path(
-    certificates: &[Vec<u8>],
-    anchors: &[TrustAnchor<'_>],
-    peer: Role,
-    authority: &dyn Fn() -> String,
-    now: UnixTime,
+/// A root.
+#[derive(Clone)]
+pub(crate) struct Root {
+    pub(crate) der: CertificateDer<'static>,
+    anchor: TrustAnchor<'static>,
+    /// Most certificates between it and a leaf, where it says so.
+    path_len: Option<u32>,
+}
+
+/// What a path is validated against.
+pub(crate) struct PathRules<'a> {
+    pub(crate) roots: &'a [Root],
+    /// Which end the chain belongs to.
+    pub(crate) peer: Role,
+    /// Who must vouch for the leaf, for the text of a refusal.
+    pub(crate) authority: &'a dyn Fn() -> String,
+    pub(crate) now: UnixTime,
+}
+
+impl PathRules<'_> {
+    /// Validates the path from the leaf to one of the roots (RFC 5280 section 6). Returns how many of the
+    /// certificates are on it: all of them, or all but the root.
+    pub(crate) fn validate(&self, certificates: &[Vec<u8>]) -> Result<usize, Error> {
+        let der: Vec<_> = certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let Some((leaf, issuers)) = der.split_first() else {
+            return Err(malformed(0, "there is none"));
+        };
+        let (usage, needed) = match self.peer {
+            Role::Server => (KeyUsage::server_auth(), "serverAuth"),
+            Role::Client => (KeyUsage::client_auth(), "clientAuth"),
+        };
+        let refuse = |error| refusal(error, needed, self.authority);
+        let anchors: Vec<_> = self.roots.iter().map(|root| root.anchor.clone()).collect();
+        let leaf = EndEntityCert::try_from(leaf).map_err(refuse)?;
+        let path = leaf
+            .verify_for_usage(CERTIFICATE_ALGORITHMS, &anchors, issuers, self.now, usage, None, None)
+            .map_err(refuse)?;
+        let on_path = 1 + path.intermediate_certificates().count();
+        check_rest(&path, &der, on_path)?;
+        self.check_path_len(&path, &anchors, on_path)?;
+        Ok(on_path)
+    }
+
+    /// The path validator keeps no constraint of an anchor but its names.
+    fn check_path_len(
+        &self,
+        path: &VerifiedPath<'_>,
+        anchors: &[TrustAnchor<'_>],
+        on_path: usize,
+    ) -> Result<(), Error> {
+        let used = anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        let Some(path_len) = used.and_then(|used| self.roots[used].path_len) else { return Ok(()) };
+        let self_issued = |issuer: &Cert<'_>| issuer.issuer() == issuer.subject();
+        let below = path.intermediate_certificates().filter(|issuer| !self_issued(issuer)).count();
+        if below as u64 > path_len.into() {
+            let problem = "the root allows fewer certificates below it";
+            return Err(Error::PeerCertificateIssuerInvalid { position: on_path - 1, problem });
+        }
+        Ok(())
+    }
+}
+
+/// Every certificate is on the path, in its order; only the root itself may stand behind it.
+fn check_rest(
+    path: &VerifiedPath<'_>,
+    certificates: &[CertificateDer<'_>],
+    on_path: usize,
 ) -> Result<(), Error> {
-    let der: Vec<_> = certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-    let Some((leaf, issuers)) = der.split_first() else {
-        return Err(malformed(0, "there is none"));
-    };
-    let (usage, needed) = match peer {
-        Role::Server => (KeyUsage::server_auth(), "serverAuth"),
-        Role::Client => (KeyUsage::client_auth(), "clientAuth"),
-    };
-    EndEntityCert::try_from(leaf)
-        .and_then(|leaf| {
-            leaf.verify_for_usage(CERTIFICATE_ALGORITHMS, anchors, issuers, now, usage, None, None).map(drop)
+    let mut issuers = path.intermediate_certificates().zip(&certificates[1..]);
+    if let Some(position) = issuers.position(|(used, sent)| used.der() != *sent) {
+        return Err(Error::PeerCertificateChainBroken { position });
+    }
+    let is_root = |der: &CertificateDer<'_>| {
+        webpki::anchor_from_trusted_cert(der).is_ok_and(|root| {
+            root.subject == path.anchor().subject
+                && root.subject_public_key_info == path.anchor().subject_public_key_info
         })
-        .map_err(|error| refusal(error, needed, authority))
+    };
+    match &certificates[on_path..] {
+        [] => Ok(()),
+        [root] if is_root(root) => Ok(()),
+        _ => Err(Error::PeerCertificateChainBroken { position: on_path - 1 }),
+    }
 }
 
 fn refusal(error: webpki::Error, needed: &'static str, authority: &dyn Fn() -> String) -> Error {
@@ -242,24 +332,31 @@ fn refusal(error: webpki::Error, needed: &'static str, authority: &dyn Fn() -> S
             Error::PeerCertificateUntrusted { authority: authority() }
         }
         E::RequiredEkuNotFoundContext(_) => Error::PeerCertificatePurposeWrong { needed },
-        other => Error::PeerCertificateInvalid { problem: other.to_string() },
+        // These would print the bytes that the peer chose.
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            let problem = "it is signed with an algorithm that is not taken".to_owned();
+            Error::PeerCertificateInvalid { problem }
+        }
+        // Variants without content, whose name says it all.
+        other => Error::PeerCertificateInvalid { problem: format!("{other:?}").chars().take(64).collect() },
     }
 }
 
-/// Reads a root. The reason is for an operator.
-pub(crate) fn read_root(der: &[u8]) -> Result<TrustAnchor<'static>, String> {
-    let certificate = parse(0, der).map_err(|error| error.to_string())?;
-    if !is_ca(0, &certificate).map_err(|error| error.to_string())? {
-        return Err("it is not a CA certificate".to_owned());
+impl Root {
+    /// Reads a root. The reason is for an operator.
+    pub(crate) fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
+        let certificate = parse(0, der).map_err(|error| error.to_string())?;
+        check_issuer(0, &certificate).map_err(|error| match error {
+            Error::PeerCertificateIssuerInvalid { problem, .. } => problem.to_owned(),
+            other => other.to_string(),
+        })?;
+        let constraints = certificate.basic_constraints().map_err(|error| error.to_string())?;
+        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| error.to_string())?;
+        Ok(Self {
+            anchor: anchor.to_owned(),
+            path_len: constraints.and_then(|constraints| constraints.value.path_len_constraint),
+            der: der.clone().into_owned(),
+        })
     }
-    let usage = certificate.key_usage().map_err(|error| error.to_string())?;
-    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
-        return Err("its keyUsage lacks keyCertSign".to_owned());
-    }
-    if constrains_identities(0, &certificate).map_err(|error| error.to_string())? {
-        return Err("it constrains names of a kind that is not evaluated".to_owned());
-    }
-    webpki::anchor_from_trusted_cert(&CertificateDer::from(der))
-        .map(|anchor| anchor.to_owned())
-        .map_err(|error| error.to_string())
 }

@@ -44,7 +44,8 @@ impl Credentials {
         if key.scheme() != chain.scheme || key.public_key() != chain.public_key {
             return Err(SetupError::OwnKeyForeign { account: chain.identity.account().to_owned() });
         }
-        Ok(Self { identity: chain.identity, certificates, key, validity: chain.validity })
+        let validity = chain.validity();
+        Ok(Self { identity: chain.identity, certificates, key, validity })
     }
 
     /// Whom the leaf names.

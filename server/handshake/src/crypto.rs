@@ -67,9 +67,7 @@ impl Sha256 {
 /// HKDF-Extract of RFC 5869 section 2.2.
 pub(crate) fn hkdf_extract(salt: &[u8], input: &[u8]) -> Secret<HASH_LEN> {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), input);
-    let mut secret = [0; HASH_LEN];
-    secret.copy_from_slice(tag.as_ref());
-    Secret::new(secret)
+    Secret::copied_from(tag.as_ref())
 }
 
 /// HKDF-Expand of RFC 5869 section 2.3, over the concatenation of `info`, as long as `out`.
@@ -156,14 +154,8 @@ impl KeyExchange {
     /// The shared secret. A result of all zeros, which a share of low order gives, is refused (RFC 7748 section 6.1).
     pub(crate) fn agree(self, peer: &[u8]) -> Result<Secret<32>, Error> {
         let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, peer);
-        agreement::agree_ephemeral(self.private, &peer, |shared| {
-            Secret::filled_by(|bytes| {
-                let shared = shared.try_into().map_err(|_| Error::KeyShareInvalid)?;
-                *bytes = shared;
-                Ok(())
-            })
-        })
-        .map_err(|_| Error::KeyShareInvalid)?
+        agreement::agree_ephemeral(self.private, &peer, Secret::copied_from)
+            .map_err(|_| Error::KeyShareInvalid)
     }
 }
 

@@ -63,13 +63,13 @@ pub enum Error {
     PeerCertificateMalformed { position: usize, problem: String },
     #[error("certificate {position} of {length} bytes is over the limit of 8192")]
     PeerCertificateTooLarge { position: usize, length: usize },
-    #[error("certificate {position} is not issued by the one after it")]
+    #[error("certificate {position} is not issued by the one after it, or that one leads nowhere")]
     PeerCertificateChainBroken { position: usize },
     #[error("the leaf certificate is a CA certificate")]
     PeerCertificateIsCa,
     #[error("the leaf certificate has the wrong keyUsage: {problem}")]
     PeerCertificateKeyUsageWrong { problem: &'static str },
-    #[error("the leaf certificate has an extendedKeyUsage without {needed}")]
+    #[error("a certificate of the chain has an extendedKeyUsage without {needed}")]
     PeerCertificatePurposeWrong { needed: &'static str },
     #[error("the leaf certificate has a key of a kind other than P-256 and Ed25519")]
     PeerCertificateKeyUnsupported,

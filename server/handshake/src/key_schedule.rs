@@ -101,3 +101,26 @@ impl Info<'_> {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expand_label_gives_the_outputs_of_the_vectors() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/handshake.json")).expect("the vectors are JSON");
+        let cases = vectors["expand_label"].as_array().expect("there is a list");
+        assert_eq!(cases.len(), 3);
+        for case in cases {
+            let bytes = |field: &str| hex::decode(case[field].as_str().expect(field)).expect(field);
+            let label = case["label"].as_str().expect("label");
+            let context = bytes("context");
+            let mut out = vec![0; bytes("output").len()];
+            let info = info_pieces(out.len(), label, &context);
+            crypto::hkdf_expand(&Secret::copied_from(&bytes("prk")), &info.slices(), &mut out)
+                .expect("the length is good");
+            assert_eq!(out, bytes("output"), "{label}");
+        }
+    }
+}

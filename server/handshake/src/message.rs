@@ -135,10 +135,15 @@ pub(crate) struct ServerInit {
 }
 
 impl ServerInit {
+    /// Reads a payload. The version comes first: the rest of another one may look like anything.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new("ServerInit", payload);
+        let version = reader.u16()?;
+        if version != VERSION {
+            return Err(Error::VersionNotCommon { peer: vec![version] });
+        }
         let message = Self {
-            version: reader.u16()?,
+            version,
             random: reader.array()?,
             suite: reader.u16()?,
             share: reader.op16()?.to_vec(),

@@ -208,11 +208,9 @@ pub(crate) fn choose(client: &ClientInit, own: &Preferences) -> Result<Choices, 
     Ok(Choices { suite, record_protocol, application_protocol, transport_protocol })
 }
 
-/// The client's check that every choice is one that it sent in this handshake (section 4).
+/// The client's check that every choice is one that it sent in this handshake (section 4). The version was checked
+/// while the message was read.
 pub(crate) fn check(server: &ServerInit, sent: &ClientInit) -> Result<Choices, Error> {
-    if server.version != VERSION {
-        return Err(Error::VersionNotCommon { peer: vec![server.version] });
-    }
     let refused = |what, choice: &str| Error::ChoiceNotOffered { what, choice: choice.to_owned() };
 
     let suite = Suite::from_code(server.suite)

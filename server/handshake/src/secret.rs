@@ -11,6 +11,13 @@ impl<const N: usize> Secret<N> {
         Self(bytes)
     }
 
+    /// A copy of `bytes`, of which there must be `N`.
+    pub(crate) fn copied_from(bytes: &[u8]) -> Self {
+        let mut secret = Self([0; N]);
+        secret.0.copy_from_slice(bytes);
+        secret
+    }
+
     /// Bytes that `fill` writes in place, so that no second copy of them comes to be.
     pub(crate) fn filled_by<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
         let mut secret = Self([0; N]);

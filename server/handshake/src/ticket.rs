@@ -38,3 +38,24 @@ pub(crate) fn expiry(now: UnixTime, lifetime: u32, chain_end: UnixTime) -> UnixT
     let seconds = now.as_secs().saturating_add(lifetime.min(MAX_LIFETIME).into());
     UnixTime::since_unix_epoch(Duration::from_secs(seconds)).min(chain_end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_ends_with_its_lifetime_an_hour_or_the_chain_whichever_is_first() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let cases = [
+            (600, 99_999, 1_600),
+            (3_600, 99_999, 4_600),
+            (3_601, 99_999, 4_600),
+            (u32::MAX, 99_999, 4_600),
+            (600, 1_599, 1_599),
+            (600, 1_000, 1_000),
+        ];
+        for (lifetime, chain_end, expected) in cases {
+            assert_eq!(expiry(at(1_000), lifetime, at(chain_end)), at(expected), "{lifetime} {chain_end}");
+        }
+    }
+}

@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use pki_types::{CertificateDer, UnixTime};
 
 use crate::{
     Role,
-    certificate::{self, Chain, Validity},
+    certificate::{Chain, PathRules, Root, Validity},
     credentials::Credentials,
     crypto::{HASH_LEN, Sha256},
     error::{Error, SetupError},
@@ -29,22 +29,20 @@ pub struct Trust {
     verified: Mutex<Cache>,
 }
 
-#[derive(Clone)]
-struct Root {
-    der: CertificateDer<'static>,
-    anchor: TrustAnchor<'static>,
-}
-
 /// A peer whose chain was found good.
-pub(crate) struct VerifiedChain(Chain);
+pub(crate) struct VerifiedChain {
+    chain: Chain,
+    /// Of the path to the root.
+    validity: Validity,
+}
 
 impl VerifiedChain {
     pub(crate) fn identity(&self) -> &Identity {
-        &self.0.identity
+        &self.chain.identity
     }
 
     pub(crate) fn validity(&self) -> Validity {
-        self.0.validity
+        self.validity
     }
 
     /// Checks a signature of the leaf's key, made in the scheme that belongs to it.
@@ -54,20 +52,20 @@ impl VerifiedChain {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), Error> {
-        let expected = self.0.scheme;
+        let expected = self.chain.scheme;
         if scheme != expected.code() {
             return Err(Error::SignatureSchemeWrong { expected: expected.code(), found: scheme });
         }
-        expected.verify(&self.0.public_key, message, signature)
+        expected.verify(&self.chain.public_key, message, signature)
     }
 }
 
 impl Trust {
     /// Adds roots (DER) for an authority.
     pub fn add(&mut self, authority: Authority, roots: &[CertificateDer<'_>]) -> Result<(), SetupError> {
-        let read = |der: &CertificateDer<'_>| match certificate::read_root(der) {
-            Ok(anchor) => Ok(Root { der: der.clone().into_owned(), anchor }),
-            Err(problem) => Err(SetupError::RootUnusable { authority: authority.to_string(), problem }),
+        let read = |der| {
+            let unusable = |problem| SetupError::RootUnusable { authority: authority.to_string(), problem };
+            Root::read(der).map_err(unusable)
         };
         let roots = roots.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         self.roots.entry(authority).or_default().extend(roots);
@@ -79,7 +77,8 @@ impl Trust {
         let as_client = self.validate(credentials.certificates(), Role::Client, now);
         as_client
             .or_else(|_| self.validate(credentials.certificates(), Role::Server, now))
-            .map(drop)
+            // Also what is not on the path: peers get all of it.
+            .and_then(|_| credentials.check_validity(now))
             .map_err(SetupError::OwnCertificateUnusable)
     }
 
@@ -98,24 +97,25 @@ impl Trust {
         if let Some(chain) = known.filter(|chain| chain.validity().contains(now)) {
             return Ok(chain);
         }
-        let chain = Arc::new(VerifiedChain(self.validate(certificates, peer, now)?));
+        let chain = Arc::new(self.validate(certificates, peer, now)?);
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(key, chain.clone());
         Ok(chain)
     }
 
-    fn validate(&self, certificates: &[Vec<u8>], peer: Role, now: UnixTime) -> Result<Chain, Error> {
+    fn validate(&self, certificates: &[Vec<u8>], peer: Role, now: UnixTime) -> Result<VerifiedChain, Error> {
         let chain = Chain::read(certificates)?;
-        let anchors = self.anchors_for(&chain.identity)?;
+        let roots = self.roots_for(&chain.identity)?;
         let authority = || {
             let names: Vec<_> = chain.identity.authorities().map(|authority| authority.to_string()).collect();
             names.join(" and ")
         };
-        certificate::validate_path(certificates, &anchors, peer, &authority, now)?;
-        Ok(chain)
+        let rules = PathRules { roots: &roots, peer, authority: &authority, now };
+        let on_path = rules.validate(certificates)?;
+        Ok(VerifiedChain { validity: chain.validity_of(on_path), chain })
     }
 
-    /// The anchors that are configured for the authority of every name. One list each, never merged.
-    fn anchors_for(&self, identity: &Identity) -> Result<Vec<TrustAnchor<'static>>, Error> {
+    /// The roots that are configured for the authority of every name. One list each, never merged.
+    fn roots_for(&self, identity: &Identity) -> Result<Vec<Root>, Error> {
         let mut common: Option<Vec<Root>> = None;
         for authority in identity.authorities() {
             let Some(roots) = self.roots.get(&authority) else {
@@ -126,7 +126,7 @@ impl Trust {
                 Some(common) => common.retain(|root| roots.iter().any(|other| other.der == root.der)),
             }
         }
-        Ok(common.into_iter().flatten().map(|root| root.anchor).collect())
+        Ok(common.unwrap_or_default())
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use alts_handshake::{
     ClientSetup, Error, Established, Handshake, Outcome, Preferences, Reason, RpcVersions, Step, SystemRandom,
 };
-use support::authority::{self, CLIENT, Ca, SERVER, now, preferences, setup};
+use support::authority::{self, CLIENT, Ca, SERVER, now, setup};
 
 fn step(end: &mut Handshake, input: &[u8]) -> Step {
     end.step(input, now(), &SystemRandom::new())
@@ -173,13 +173,12 @@ fn a_replayed_server_finished_behind_a_fresh_server_init_is_refused() {
 #[test]
 fn a_client_finished_of_another_handshake_is_refused() {
     let ca = Ca::new();
-    let (mut client, client_init, mut server) = pair(&ca);
+    let (_, client_init, mut server) = pair(&ca);
     let (mut other, other_init, mut other_server) = pair(&ca);
     step(&mut server, &client_init);
     let flight = step(&mut other_server, &other_init).out_frames;
     let replayed = step(&mut other, &flight).out_frames;
     assert_eq!(reason(step(&mut server, &replayed)), Reason::MessageNotAuthentic);
-    drop(client.step(b"", now(), &SystemRandom::new()));
 }
 
 #[test]
@@ -246,7 +245,6 @@ fn a_grease_value_is_passed_over() {
     let mut server = authority::server(setup(ca.credentials(SERVER), ca.trust(), &[]));
     let flight = step(&mut server, &client_init).out_frames;
     done(step(&mut client, &flight));
-    assert_eq!(preferences(), preferences());
 }
 
 #[test]

@@ -5,13 +5,17 @@ use std::{
     net::SocketAddr,
     os::unix::{fs::FileTypeExt, fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use alts_proto::gcp::handshaker_service_server::HandshakerServiceServer;
+use futures_util::{Stream, stream};
 use nix::sys::stat::{Mode, fchmod};
-use tokio::net::{UnixListener, UnixSocket};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::{Server, server::TcpIncoming};
+use tokio::{
+    net::{TcpListener, TcpSocket, UnixListener, UnixSocket},
+    time::sleep,
+};
+use tonic::transport::Server;
 
 use super::service::{Handshaker, MAX_MESSAGE};
 use crate::config::Address;
@@ -21,6 +25,13 @@ const STREAM_WINDOW: u32 = 64 << 10;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+
+/// How often a connection is asked whether its other end is still there, and how long it may take to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long nothing is accepted after a failure to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +48,17 @@ pub(crate) enum ListenError {
 
 /// An open socket.
 pub(crate) enum Listener {
-    Tcp(TcpIncoming),
-    Unix(UnixListenerStream),
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Listener {
     /// Opens the socket of an address. A unix socket that nobody answers on any more is replaced.
     pub(crate) fn open(address: &Address) -> Result<Self, ListenError> {
         match address {
-            Address::Tcp(address) => match TcpIncoming::bind(*address) {
-                Ok(incoming) => Ok(Self::Tcp(incoming.with_nodelay(Some(true)))),
-                Err(source) => Err(ListenError::Bind { address: *address, source }),
-            },
+            Address::Tcp(address) => open_tcp(*address)
+                .map(Self::Tcp)
+                .map_err(|source| ListenError::Bind { address: *address, source }),
             Address::Unix { path, mode } => open_unix(path, *mode).map(Self::Unix),
         }
     }
@@ -63,15 +73,56 @@ impl Listener {
         let service = HandshakerServiceServer::new(handshaker).max_decoding_message_size(MAX_MESSAGE);
         let server = Server::builder()
             .max_concurrent_streams(max_concurrent_streams)
-            .initial_stream_window_size(STREAM_WINDOW);
+            .initial_stream_window_size(STREAM_WINDOW)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
         match self {
-            Self::Tcp(incoming) => server.serve_with_incoming_shutdown(service, incoming, stop).await,
-            Self::Unix(incoming) => server.serve_with_incoming_shutdown(service, incoming, stop).await,
+            Self::Tcp(listener) => {
+                let accept = async |listener: &TcpListener| {
+                    let (connection, _) = listener.accept().await?;
+                    // It fails for a connection that is already gone, which then ends by itself.
+                    let _ = connection.set_nodelay(true);
+                    Ok(connection)
+                };
+                server.serve_with_incoming_shutdown(service, incoming(listener, accept), stop).await
+            }
+            Self::Unix(listener) => {
+                let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
+                server.serve_with_incoming_shutdown(service, incoming(listener, accept), stop).await
+            }
         }
     }
 }
 
-fn open_unix(path: &Path, mode: u32) -> Result<UnixListenerStream, ListenError> {
+/// The connections of a listener. When none can be accepted, for want of file descriptors above all, it says so and
+/// waits a moment: trying again at once would take the time that the other connections need to end.
+fn incoming<L, C>(
+    listener: L,
+    accept: impl AsyncFn(&L) -> io::Result<C>,
+) -> impl Stream<Item = io::Result<C>> {
+    stream::unfold((listener, accept), |(listener, accept)| async move {
+        loop {
+            match accept(&listener).await {
+                Ok(connection) => return Some((Ok(connection), (listener, accept))),
+                Err(problem) if problem.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(problem) => {
+                    tracing::error!(reason = "accept_failed", "a connection cannot be accepted: {problem}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    })
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart may listen again although connections of the last run are still known to the kernel.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn open_unix(path: &Path, mode: u32) -> Result<UnixListener, ListenError> {
     remove_stale(path)?;
     let bind = || {
         let socket = UnixSocket::new_stream()?;
@@ -81,10 +132,7 @@ fn open_unix(path: &Path, mode: u32) -> Result<UnixListenerStream, ListenError> 
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         socket.listen(BACKLOG)
     };
-    let bound: io::Result<UnixListener> = bind();
-    bound
-        .map(UnixListenerStream::new)
-        .map_err(|source| ListenError::BindUnix { path: path.to_owned(), source })
+    bind().map_err(|source| ListenError::BindUnix { path: path.to_owned(), source })
 }
 
 fn remove_stale(path: &Path) -> Result<(), ListenError> {

@@ -4,8 +4,8 @@ use alts_handshake::{Alert, Error, Reason, SetupError};
 use alts_proto::gcp::{HandshakerResp, HandshakerStatus};
 use tonic::{Code, Status};
 
-/// Longest text that a program is told, in bytes: it may travel in an HTTP/2 header.
-const MAX_DETAILS: usize = 1_024;
+/// Longest text of a failure, in bytes: it may travel in an HTTP/2 header, and names of others' choice are in it.
+const MAX_TEXT: usize = 1_024;
 
 /// One failure of a stream.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub(crate) struct Refusal {
     pub(crate) code: Code,
     /// Stable, such as `peer_certificate_expired`.
     pub(crate) reason: &'static str,
+    /// One line of at most [`MAX_TEXT`] bytes, whatever was asked for.
     pub(crate) text: String,
     /// Whether the request of the program itself is at fault, and not its peer or this daemon.
     caller_at_fault: bool,
@@ -23,27 +24,24 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// The program's own request is wrong.
     pub(crate) fn of_request(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { code, reason, text: text.into(), caller_at_fault: true, out_frames: Vec::new() }
+        Self { code, reason, text: printable(&text.into()), caller_at_fault: true, out_frames: Vec::new() }
     }
 
     /// A limit of this daemon.
     pub(crate) fn of_limit(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { code, reason, text: text.into(), caller_at_fault: false, out_frames: Vec::new() }
+        Self { code, reason, text: printable(&text.into()), caller_at_fault: false, out_frames: Vec::new() }
     }
 
     /// The handshake itself failed.
     pub(crate) fn of_handshake(error: &Error, out_frames: Vec<u8>) -> Self {
         let reason = error.reason();
-        let text = error.to_string();
+        let text = printable(&error.to_string());
         Self { code: code(reason), reason: reason.code(), text, caller_at_fault: false, out_frames }
     }
 
-    /// The reason code, then the text, cut to a length that every client takes.
+    /// The reason code, then the text.
     pub(crate) fn details(&self) -> String {
-        let mut details = format!("{}: {}", self.reason, self.text);
-        let cut = details.floor_char_boundary(MAX_DETAILS);
-        details.truncate(cut);
-        details
+        format!("{}: {}", self.reason, self.text)
     }
 
     /// The failure as a response, for clients that look at its status.
@@ -59,6 +57,23 @@ impl Refusal {
         let code = if self.caller_at_fault { self.code } else { Code::Unavailable };
         Status::new(code, self.details())
     }
+}
+
+/// Control characters escaped, so that nobody writes log lines of their own, and cut between two characters.
+fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for char in text.chars() {
+        if char.is_control() {
+            line.extend(char.escape_default())
+        } else {
+            line.push(char)
+        }
+        if line.len() >= MAX_TEXT {
+            break;
+        }
+    }
+    line.truncate(line.floor_char_boundary(MAX_TEXT));
+    line
 }
 
 impl From<SetupError> for Refusal {
@@ -139,11 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn details_are_cut_between_characters() {
+    fn a_text_is_one_printable_line_cut_between_characters() {
         let refusal = Refusal::of_limit(Code::Internal, "x", "ü".repeat(2_000));
-        let details = refusal.details();
-        assert!(details.len() <= MAX_DETAILS && details.len() > MAX_DETAILS - 4, "{}", details.len());
-        assert!(details.starts_with("x: üü") && details.ends_with('ü'));
+        assert!((MAX_TEXT - 4..=MAX_TEXT).contains(&refusal.text.len()), "{}", refusal.text.len());
+        assert!(refusal.details().starts_with("x: üü") && refusal.text.ends_with('ü'));
+
+        let forged = Refusal::of_request(Code::Internal, "x", "a\n2026 INFO forged\x1b[31m\r\u{85}");
+        assert_eq!(forged.text, r"a\n2026 INFO forged\u{1b}[31m\r\u{85}");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use alts_proto::gcp::{
 };
 use futures_util::{Stream, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::sleep,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::field;
 
 use super::{
     refusal::{Refusal, Style},
@@ -62,38 +63,44 @@ impl Handshaker {
 
 #[tonic::async_trait]
 impl HandshakerService for Handshaker {
-    type DoHandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakerResp, Status>> + Send>>;
+    type DoHandshakeStream = Pin<Box<dyn Stream<Item = Item> + Send>>;
 
     async fn do_handshake(
         &self,
         request: Request<Streaming<HandshakerReq>>,
     ) -> Result<Response<Self::DoHandshakeStream>, Status> {
         let Some(credentials) = self.shared.snapshot.credentials(&self.account) else {
-            return Err(Status::unavailable(format!("no_certificate: there is none for {}", self.account)));
+            let text = format!("there is no certificate for {}", self.account);
+            let refusal = Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text);
+            report_failure(&refusal, None, &self.account);
+            return Err(refusal.into_status());
         };
         let user_agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
         let driver = Driver {
             style: Style::for_user_agent(user_agent),
             session: Session::new(credentials.clone(), self.shared.snapshot.trust().clone()),
-            inbound: request.into_inner(),
-            limit: Box::pin(sleep(self.shared.timeouts.idle)),
             shared: self.shared.clone(),
             caller_handshakes: self.handshakes.clone(),
             running: None,
         };
-        Ok(Response::new(Box::pin(stream::unfold(Some(driver), |driver| async { driver?.next().await }))))
+        let (responses, receiver) = mpsc::channel(1);
+        tokio::spawn(driver.run(request.into_inner(), responses));
+        Ok(Response::new(Box::pin(stream::unfold(Some(receiver), |receiver| async {
+            let mut receiver = receiver?;
+            let (item, more) = receiver.recv().await?;
+            Some((item, more.then_some(receiver)))
+        }))))
     }
 }
 
-/// One stream. It is polled by its own task, so that nothing is queued between request and response.
+type Item = Result<HandshakerResp, Status>;
+
+/// One stream. It runs in a task of its own: its time passes also while the caller takes no response.
 struct Driver {
     shared: Arc<Shared>,
     caller_handshakes: Arc<Semaphore>,
-    inbound: Streaming<HandshakerReq>,
     session: Session,
     style: Style,
-    /// Ends the stream: first when no start comes, then when the handshake takes too long.
-    limit: Pin<Box<Sleep>>,
     running: Option<Running>,
 }
 
@@ -108,44 +115,57 @@ struct Running {
     _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
-type Item = Result<HandshakerResp, Status>;
+/// A response, and whether another may follow it. The end of the RPC goes out together with the last one.
+type Reply = (Item, bool);
 
 impl Driver {
-    /// The next response with what is left of the stream, or its end.
-    async fn next(mut self) -> Option<(Item, Option<Self>)> {
-        let received = tokio::select! {
-            // The limit first: a caller that never pauses cannot keep it from being looked at.
-            biased;
-            () = &mut self.limit => return Some((self.time_is_up(), None)),
-            received = self.inbound.message() => received,
-        };
-        let request = match received {
-            Ok(Some(request)) => request,
-            // The caller is done or gone, or its connection is broken.
-            Ok(None) => return None,
-            Err(status) if status.code() == Code::OutOfRange => {
-                let text = format!("a request has at most {MAX_MESSAGE} bytes");
-                let refusal = Refusal::of_request(Code::ResourceExhausted, "request_too_large", text);
-                return Some((self.refuse(refusal, 0), None));
+    /// Answers requests until the stream is over, its time is up, or the caller has gone.
+    async fn run(mut self, mut inbound: Streaming<HandshakerReq>, responses: mpsc::Sender<Reply>) {
+        // Ends the stream: first when no start comes, then when the handshake takes too long.
+        let mut limit = Box::pin(sleep(self.shared.timeouts.idle));
+        loop {
+            let received = tokio::select! {
+                // The limit first: a caller that never pauses cannot keep it from being looked at.
+                biased;
+                () = &mut limit => break self.time_is_up(&responses),
+                received = inbound.message() => received,
+                () = responses.closed() => break,
+            };
+            let awaited_start = self.session.awaits_start();
+            let Some(reply) = self.reply(received) else { break };
+            if awaited_start {
+                limit = Box::pin(sleep(self.shared.timeouts.handshake));
             }
-            Err(_) => return None,
+            let last = !reply.1;
+            tokio::select! {
+                biased;
+                () = &mut limit => break self.time_is_up(&responses),
+                sent = responses.send(reply) => if sent.is_err() || last { break },
+            }
+        }
+    }
+
+    /// The answer to what was received; nothing if the caller is done or gone.
+    fn reply(&mut self, received: Result<Option<HandshakerReq>, Status>) -> Option<Reply> {
+        let request = match received {
+            Ok(request) => request?,
+            Err(status) => return Some((self.refuse(unreadable(&status)?, 0), false)),
         };
         let in_bytes = in_bytes_len(&request);
         if self.session.awaits_start() {
             match self.admit(side(&request)) {
                 Ok(running) => self.running = Some(running),
-                Err(refusal) => return Some((self.refuse(refusal, in_bytes), None)),
+                Err(refusal) => return Some((self.refuse(refusal, in_bytes), false)),
             }
-            self.limit = Box::pin(sleep(self.shared.timeouts.handshake));
         }
         let answer = self.session.answer(request, self.shared.clock.now(), &*self.shared.random);
         Some(match answer {
-            Answer::GoOn(response) => (Ok(response), Some(self)),
+            Answer::GoOn(response) => (Ok(response), true),
             Answer::Done(response, established) => {
                 self.report_success(&established);
-                (Ok(response), None)
+                (Ok(response), false)
             }
-            Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), None),
+            Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), false),
         })
     }
 
@@ -170,7 +190,8 @@ impl Driver {
         })
     }
 
-    fn time_is_up(mut self) -> Item {
+    /// Tells the caller that it took too long, if it still takes anything.
+    fn time_is_up(&mut self, responses: &mpsc::Sender<Reply>) {
         let refusal = if self.session.awaits_start() {
             let text = format!("no start message came within {:?}", self.shared.timeouts.idle);
             Refusal::of_limit(Code::DeadlineExceeded, "start_timeout", text)
@@ -179,8 +200,8 @@ impl Driver {
             Refusal::of_limit(Code::DeadlineExceeded, "handshake_timeout", text)
         };
         self.report_failure(&refusal);
-        // No request waits for a response, so that none is given: clients take no response too many.
-        Err(refusal.into_status())
+        // By the end of the RPC in every style: a response that answers no request is one too many.
+        let _ = responses.try_send((Err(refusal.into_status()), false));
     }
 
     fn refuse(&mut self, refusal: Refusal, in_bytes: usize) -> Item {
@@ -205,24 +226,35 @@ impl Driver {
         );
     }
 
-    /// One line for each failure.
     fn report_failure(&mut self, refusal: &Refusal) {
-        let (side, duration) = match &mut self.running {
-            Some(running) => {
-                running.verdict = true;
-                (running.side, running.shared.clock.since(running.since))
-            }
-            None => ("unknown", Duration::ZERO),
-        };
-        tracing::warn!(
-            reason = refusal.reason,
-            side,
-            local = self.session.account(),
-            ?duration,
-            "handshake refused: {}",
-            refusal.text
-        );
+        report_failure(refusal, self.running.as_ref(), self.session.account());
+        if let Some(running) = &mut self.running {
+            running.verdict = true;
+        }
     }
+}
+
+/// One line for each failure.
+fn report_failure(refusal: &Refusal, running: Option<&Running>, account: &str) {
+    tracing::warn!(
+        reason = refusal.reason,
+        side = running.map(|running| running.side),
+        local = account,
+        duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
+        "handshake refused: {}",
+        refusal.text
+    );
+}
+
+/// What a request that tonic could not read is refused with; nothing where it was not read because its caller, or
+/// the connection to it, has gone.
+fn unreadable(status: &Status) -> Option<Refusal> {
+    if status.code() == Code::OutOfRange {
+        let text = format!("a request has at most {MAX_MESSAGE} bytes");
+        return Some(Refusal::of_request(Code::ResourceExhausted, "request_too_large", text));
+    }
+    let gone = matches!(status.code(), Code::Cancelled | Code::Unavailable | Code::Unknown);
+    (!gone).then(|| Refusal::of_request(Code::InvalidArgument, "request_malformed", status.message()))
 }
 
 impl Drop for Running {

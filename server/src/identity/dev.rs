@@ -10,6 +10,7 @@ use rcgen::{
     IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::snapshot::Snapshot;
 
@@ -74,7 +75,7 @@ impl SigningService {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let leaf = params.signed_by(&key, &self.root)?;
-        let key = PrivatePkcs8KeyDer::from(key.serialized_der());
+        let key = Zeroizing::new(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok(Credentials::new(&[leaf.der().clone()], &key, random)?)
     }
 }

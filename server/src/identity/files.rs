@@ -86,13 +86,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
     Ok(certificates)
 }
 
-fn private_key_of(path: &Path) -> Result<PrivatePkcs8KeyDer<'static>, Problem> {
+fn private_key_of(path: &Path) -> Result<Zeroizing<PrivatePkcs8KeyDer<'static>>, Problem> {
     let (file, mode) = open(path)?;
     if mode & NOT_THE_OWNER != 0 {
         return Err(Problem::KeyExposed { file: path.to_owned(), mode });
     }
     let text = read(path, file)?;
-    PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|problem| match problem {
+    PrivatePkcs8KeyDer::from_pem_slice(&text).map(Zeroizing::new).map_err(|problem| match problem {
         pem::Error::NoItemsFound => Problem::KeyMissing { file: path.to_owned() },
         problem => not_pem(path, &problem),
     })

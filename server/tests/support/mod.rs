@@ -4,4 +4,5 @@
 
 pub(crate) mod daemon;
 pub(crate) mod pki;
+pub(crate) mod raw;
 pub(crate) mod stream;

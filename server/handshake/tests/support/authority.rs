@@ -23,7 +23,7 @@ pub(crate) fn at(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-/// A root that vouches for `prod.example` and `spiffe://prod.example`.
+/// An authority that vouches for `prod.example` and `spiffe://prod.example`.
 pub(crate) struct Ca {
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
@@ -37,13 +37,25 @@ impl Ca {
     /// A root with what `change` makes of it.
     pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key can be made");
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test root");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let mut params = ca_params("test root");
         change(&mut params);
         let certificate = params.self_signed(&key).expect("a root can be made");
         Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority below this one.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key can be made");
+        let params = ca_params(name);
+        let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate can be made");
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// This root's certificate once more, with the same key and with what `change` makes of it.
+    pub(crate) fn renewed(&self, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+        let mut params = ca_params("test root");
+        change(&mut params);
+        params.self_signed(self.issuer.key()).expect("a root can be made").der().clone()
     }
 
     pub(crate) fn der(&self) -> CertificateDer<'static> {
@@ -84,6 +96,15 @@ impl Ca {
     pub(crate) fn credentials(&self, account: &str) -> Arc<Credentials> {
         self.issue(&Self::leaf(account)).credentials()
     }
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
 }
 
 pub(crate) fn san(account: &str) -> SanType {
