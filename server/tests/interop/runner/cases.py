@@ -69,6 +69,7 @@ def single_cases():
     for peer in ("python", "go", "java"):
         run = partial(play.silent_resolver, peer=peer)
         yield Case(f"{peer}→{peer}", "silent-resolver", (peer, "exec", "root"), run)
-    yield Case("python→python", "demo", ("python",), play.demo)
+    yield Case("python→python", "demo", ("python", "exec"), play.demo)
+    yield Case("python→python", "readme", ("python", "exec"), play.readme)
     # The last one: it ends the daemons.
     yield Case("altsd", "survives", (), play.survives)

@@ -19,6 +19,9 @@ NOT_A_HANDSHAKE = "frame_length_invalid"
 ENVOY_LIST = "Couldn't find peer's service account in peer_service_accounts"
 
 
+README = HERE.parents[2] / "README.md"
+
+
 class Failure(Exception):
     pass
 
@@ -148,15 +151,27 @@ def silent_resolver(world, peer):
 
 
 def demo(world):
-    """The program of the README, with nothing of altsd's in it, against `altsd run --dev`."""
+    """An ordinary program after gRPC's own documentation, against `altsd run --dev`."""
+    in_dev_mode(world, "demo", HERE / "python/demo.py")
+
+
+def readme(world):
+    """What the project's README has a newcomer paste."""
+    text = README.read_text()
+    program = world.directory / "readme.py"
+    program.write_text(text.partition("<<'EOF'\n")[2].partition("\nEOF\n")[0])
+    in_dev_mode(world, "readme", program)
+
+
+def in_dev_mode(world, name, program):
     daemon, address = world.start_dev_daemon()
     try:
         interpreter = world.peers["python"].interpreter
-        command = [world.binary, "exec", "--handshaker", address, "--", interpreter, HERE / "python/demo.py"]
-        code, child = finish("demo", command, world.directory, 60)
+        command = [world.binary, "exec", "--handshaker", address, "--", interpreter, program]
+        code, child = finish(name, command, world.directory, 60)
         said = child.out.read_text()
-        demand(code == 0, f"the demo ended with {code}: {said}{child.tail()}")
-        demand("@dev.altsd.internal" in said, f"the demo names no account of the dev mode: {said}")
+        demand(code == 0, f"the program ended with {code}: {said}{child.tail()}")
+        demand("@dev.altsd.internal" in said, f"the program names no account of the dev mode: {said}")
     finally:
         daemon.stop()
 
