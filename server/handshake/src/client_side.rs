@@ -15,7 +15,7 @@ use crate::{
     key_schedule::{KeySchedule, SideKeys},
     message::{self, ClientInit, Extension, ServerInit},
     negotiate::{self, Choices, Suite, VERSION},
-    ticket::{self, Ticket},
+    ticket::Ticket,
     transcript::Transcript,
 };
 
@@ -130,15 +130,7 @@ impl AwaitServerFinished {
         };
         let (out, th_client) =
             finished::prove(Role::Client, &proof, self.client_keys, &mut self.transcript, random)?;
-        let ticket = match peer.ticket {
-            Some((id, lifetime)) => Some(Ticket {
-                id,
-                secret: self.schedule.ticket_secret(&th_client)?,
-                peer: peer.identity.clone(),
-                not_after: ticket::expiry(now, lifetime, peer.not_after),
-            }),
-            None => None,
-        };
+        let ticket = peer.new_ticket(peer.ticket, &self.schedule, &th_client, now)?;
         let established = Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &th_client)?,
             peer: peer.identity,

@@ -10,9 +10,9 @@ use crate::{
     error::Error,
     frame::{Frame, FrameType},
     identity::{ExpectedPeers, Identity},
-    key_schedule::SideKeys,
+    key_schedule::{KeySchedule, SideKeys},
     message::{AuthBlock, Finished, FinishedRules},
-    ticket::{Ticket, TicketId},
+    ticket::{self, Ticket, TicketId},
     transcript::{Transcript, TranscriptHash},
     trust::Trust,
 };
@@ -63,6 +63,25 @@ pub(crate) struct ProvenPeer {
     /// The ticket that it issued, with the lifetime in seconds.
     pub(crate) ticket: Option<(TicketId, u32)>,
     pub(crate) hash: TranscriptHash,
+}
+
+impl ProvenPeer {
+    /// The ticket that this handshake leaves behind, if one was announced.
+    pub(crate) fn new_ticket(
+        &self,
+        announced: Option<(TicketId, u32)>,
+        schedule: &KeySchedule,
+        th_client: &TranscriptHash,
+        now: UnixTime,
+    ) -> Result<Option<Ticket>, Error> {
+        let Some((id, lifetime)) = announced else { return Ok(None) };
+        Ok(Some(Ticket {
+            id,
+            secret: schedule.ticket_secret(th_client)?,
+            peer: self.identity.clone(),
+            not_after: ticket::expiry(now, lifetime, self.not_after),
+        }))
+    }
 }
 
 /// What a Finished frame is checked against.

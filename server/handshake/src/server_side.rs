@@ -139,15 +139,7 @@ impl AwaitClientFinished {
             now,
         };
         let peer = check.proof(frame, self.client_keys, &mut self.transcript)?;
-        let ticket = match self.new_ticket {
-            Some((id, lifetime)) => Some(Ticket {
-                id,
-                secret: self.schedule.ticket_secret(&peer.hash)?,
-                peer: peer.identity.clone(),
-                not_after: ticket::expiry(now, lifetime, peer.not_after),
-            }),
-            None => None,
-        };
+        let ticket = peer.new_ticket(self.new_ticket, &self.schedule, &peer.hash, now)?;
         Ok(Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &peer.hash)?,
             peer: peer.identity,

@@ -54,3 +54,15 @@ fn rpc_versions(versions: RpcVersions) -> Option<RpcProtocolVersions> {
         min_rpc_version: version(versions.min),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alts_handshake::RecordProtocol;
+    use alts_proto::wire;
+
+    #[test]
+    fn the_engine_and_the_wire_mean_the_same_record_protocol() {
+        let protocol = RecordProtocol::from_name(wire::RECORD_PROTOCOL_REKEY).expect("the engine knows it");
+        assert_eq!(protocol.key_len(), wire::RECORD_PROTOCOL_REKEY_KEY_LEN);
+    }
+}

@@ -1,5 +1,7 @@
 //! A certificate authority of the test's own, for chains that no vector has.
 
+#![allow(dead_code, reason = "each user of this file uses its part")]
+
 use std::{sync::Arc, time::Duration};
 
 use alts_handshake::{
