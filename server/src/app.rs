@@ -3,6 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use alts_handshake::SystemRandom;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
@@ -13,7 +14,7 @@ use tokio::{
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Launch, Source},
-    handshaker::{Handshaker, ListenError, Listener, Shared, Timeouts},
+    handshaker::{Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts},
     identity::{dev, files},
     snapshot::Snapshot,
 };
@@ -59,6 +60,7 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
         handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
     });
+    raise_open_files(&launch);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());
     let mut serving = start(&launch, &shared, &stopped)?;
@@ -94,14 +96,41 @@ fn start(
         Listener::open(&configured.address).map(|listener| (listener, handshaker))
     });
     let opened = opened.collect::<Result<Vec<_>, _>>()?;
+    let limits = ListenerLimits {
+        connections: launch.limits.max_connections,
+        streams_per_connection: launch.limits.max_concurrent_streams,
+    };
     let mut serving = JoinSet::new();
     for (listener, handshaker) in opened {
         let mut stopped = stopped.clone();
         // The channel carries nothing: its sender is dropped to stop the listeners.
         let stop = async move { while stopped.changed().await.is_ok() {} };
-        serving.spawn(listener.serve(handshaker, launch.limits.max_concurrent_streams, stop));
+        serving.spawn(listener.serve(handshaker, limits, stop));
     }
     Ok(serving)
+}
+
+/// Room for file descriptors beside those of connections.
+const OTHER_FILES: u64 = 64;
+
+/// Raises the limit of open files to what the kernel allows, and says so if that is less than the configured
+/// connections need.
+fn raise_open_files(launch: &Launch) {
+    let needed = (launch.listeners.len() * launch.limits.max_connections) as u64 + OTHER_FILES;
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok(hard)
+    });
+    match allowed {
+        Ok(allowed) if allowed >= needed => {}
+        Ok(allowed) => tracing::warn!(
+            "{needed} open files may be needed and {allowed} are allowed; raise the limit (LimitNOFILE=, ulimit -n) \
+             or lower max_connections"
+        ),
+        Err(problem) => tracing::warn!("the limit of open files cannot be raised: {problem}"),
+    }
 }
 
 fn announce(launch: &Launch) {

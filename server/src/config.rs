@@ -35,6 +35,8 @@ pub(crate) struct Launch {
 /// How much the daemon takes on at once, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
+    /// Of one listener. Further ones wait until one has closed.
+    pub(crate) max_connections: usize,
     /// Of one HTTP/2 connection.
     pub(crate) max_concurrent_streams: u32,
     /// From the start message to the result.
@@ -50,6 +52,8 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            // gRPC core opens one for nearly every handshake, and it is short; the others keep a few for ever.
+            max_connections: 1_024,
             // One grpc-go process may hold 100 client and 100 server streams on its one connection; lower limits
             // make its two ends wait for each other.
             max_concurrent_streams: 1_024,
@@ -182,6 +186,7 @@ impl Text<'_> {
             number(name, value, MAX_SECONDS).map(|value| value.map_or(default, Duration::from_secs))
         };
         Ok(Limits {
+            max_connections: count("max_connections", &raw.max_connections, default.max_connections)?,
             max_concurrent_streams: count(
                 "max_concurrent_streams",
                 &raw.max_concurrent_streams,

@@ -85,7 +85,7 @@ fn the_complete_configuration_of_the_guide_has_every_key_with_its_default() {
             assert!(CONFIGURING.contains(&format!("`--{flag}` | `{variable}` |")), "{flag} {variable}");
         }
     }
-    assert_eq!(defaults, 5, "{help}");
+    assert_eq!(defaults, 6, "{help}");
 }
 
 #[test]

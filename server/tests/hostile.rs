@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::os::unix::net::UnixStream;
+
 use alts_proto::gcp::{StartClientHandshakeReq, handshaker_req::ReqOneof};
 use support::{
     daemon::Daemon,
@@ -64,6 +66,24 @@ async fn a_caller_that_takes_no_response_holds_its_place_no_longer_than_others()
 
     let channel = connect(&daemon.socket("frontend"), CORE).await;
     Stream::open(&channel).await.ask(ReqOneof::ClientStart(client_start())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_the_limit_waits_for_its_place_and_leaves_other_listeners_alone() {
+    let daemon = Daemon::start("max_connections = 1");
+    // A caller that says nothing has the only place.
+    let silent = UnixStream::connect(daemon.socket("frontend")).expect("altsd listens");
+    let address = format!("unix:{}", daemon.socket("frontend").display());
+    let endpoint = Endpoint::from_shared(address).expect("it is an address");
+    let handshake = async |channel| {
+        Stream::open(&channel).await.ask(ReqOneof::ClientStart(client_start())).await;
+    };
+    let waiting = tokio::spawn(async move { handshake(endpoint.connect_lazy()).await });
+
+    handshake(connect(&daemon.socket("cart"), CORE).await).await;
+    assert!(!waiting.is_finished());
+    drop(silent);
+    waiting.await.expect("it gets its place");
 }
 
 #[tokio::test(flavor = "multi_thread")]

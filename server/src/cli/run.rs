@@ -44,6 +44,9 @@ Flags override the environment, the environment overrides the file.";
 /// The scalars of the section `handshaker`.
 #[derive(clap::Args)]
 struct LimitArgs {
+    /// Connections of one listener [default: 1024]
+    #[arg(long, env = "ALTSD_MAX_CONNECTIONS", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
     /// Streams of one HTTP/2 connection [default: 1024]
     #[arg(long, env = "ALTSD_MAX_CONCURRENT_STREAMS", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     max_concurrent_streams: Option<u32>,
@@ -129,6 +132,7 @@ impl LimitArgs {
         let seconds = |value: Option<u64>, below| value.map_or(below, Duration::from_secs);
         let count = |value: Option<u32>, below| value.map_or(below, |value| value as usize);
         Limits {
+            max_connections: count(self.max_connections, below.max_connections),
             max_concurrent_streams: self.max_concurrent_streams.unwrap_or(below.max_concurrent_streams),
             handshake_timeout: seconds(self.handshake_timeout_seconds, below.handshake_timeout),
             idle_timeout: seconds(self.idle_timeout_seconds, below.idle_timeout),
@@ -182,12 +186,13 @@ mod tests {
         let file = file.to_str().expect("it is UTF-8");
         let below = Limits { max_handshakes: 3, idle_timeout: Duration::from_secs(4), ..Limits::default() };
         let seconds = Duration::from_secs(9);
-        let cases: [(&[&str], Limits); 6] = [
+        let cases: [(&[&str], Limits); 7] = [
             (&[], below),
             (&["--max-handshakes", "9"], Limits { max_handshakes: 9, ..below }),
             (&["--idle-timeout-seconds", "9"], Limits { idle_timeout: seconds, ..below }),
             (&["--handshake-timeout-seconds", "9"], Limits { handshake_timeout: seconds, ..below }),
             (&["--max-concurrent-streams", "9"], Limits { max_concurrent_streams: 9, ..below }),
+            (&["--max-connections", "9"], Limits { max_connections: 9, ..below }),
             (&["--max-handshakes-per-caller", "9"], Limits { max_handshakes_per_caller: 9, ..below }),
         ];
         for (flags, expected) in cases {
@@ -199,6 +204,7 @@ mod tests {
     #[test]
     fn the_help_tells_the_defaults_as_they_are() {
         let Limits {
+            max_connections,
             max_concurrent_streams,
             handshake_timeout,
             idle_timeout,
@@ -206,6 +212,7 @@ mod tests {
             max_handshakes_per_caller,
         } = Limits::default();
         let defaults = [
+            ("max-connections", max_connections as u64),
             ("max-concurrent-streams", u64::from(max_concurrent_streams)),
             ("handshake-timeout-seconds", handshake_timeout.as_secs()),
             ("idle-timeout-seconds", idle_timeout.as_secs()),

@@ -22,6 +22,7 @@ pub(super) struct Config {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Handshaker {
+    pub(super) max_connections: Option<Spanned<u64>>,
     pub(super) max_concurrent_streams: Option<Spanned<u64>>,
     pub(super) handshake_timeout_seconds: Option<Spanned<u64>>,
     pub(super) idle_timeout_seconds: Option<Spanned<u64>>,

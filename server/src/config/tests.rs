@@ -72,7 +72,7 @@ fn a_good_file_gives_what_it_says() {
 #[test]
 fn every_limit_is_read_from_its_own_key() {
     let limits = "max_concurrent_streams = 1\nhandshake_timeout_seconds = 2\nidle_timeout_seconds = 3\n\
-                  max_handshakes = 4\nmax_handshakes_per_caller = 5";
+                  max_handshakes = 4\nmax_handshakes_per_caller = 5\nmax_connections = 6";
     let launch = read_text(&GOOD.replace("max_concurrent_streams = 7", limits)).expect("it is valid");
     let expected = Limits {
         max_concurrent_streams: 1,
@@ -80,6 +80,7 @@ fn every_limit_is_read_from_its_own_key() {
         idle_timeout: Duration::from_secs(3),
         max_handshakes: 4,
         max_handshakes_per_caller: 5,
+        max_connections: 6,
     };
     assert_eq!(launch.limits, expected);
 }

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::{fs::FileTypeExt, fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,11 +14,15 @@ use futures_util::{Stream, stream};
 use nix::sys::stat::{Mode, fchmod};
 use tokio::{
     net::{TcpListener, TcpSocket, UnixListener, UnixSocket},
+    sync::Semaphore,
     time::sleep,
 };
 use tonic::transport::Server;
 
-use super::service::{Handshaker, MAX_MESSAGE};
+use super::{
+    connection::Connection,
+    service::{Handshaker, MAX_MESSAGE},
+};
 use crate::config::Address;
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
@@ -46,6 +51,13 @@ pub(crate) enum ListenError {
     NotASocket { path: PathBuf },
 }
 
+/// What one listener takes on at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenerLimits {
+    pub(crate) connections: usize,
+    pub(crate) streams_per_connection: u32,
+}
+
 /// An open socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -67,12 +79,12 @@ impl Listener {
     pub(crate) async fn serve(
         self,
         handshaker: Handshaker,
-        max_concurrent_streams: u32,
+        limits: ListenerLimits,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let service = HandshakerServiceServer::new(handshaker).max_decoding_message_size(MAX_MESSAGE);
         let server = Server::builder()
-            .max_concurrent_streams(max_concurrent_streams)
+            .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
@@ -84,26 +96,45 @@ impl Listener {
                     let _ = connection.set_nodelay(true);
                     Ok(connection)
                 };
-                server.serve_with_incoming_shutdown(service, incoming(listener, accept), stop).await
+                server
+                    .serve_with_incoming_shutdown(
+                        service,
+                        incoming(listener, limits.connections, accept),
+                        stop,
+                    )
+                    .await
             }
             Self::Unix(listener) => {
                 let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
-                server.serve_with_incoming_shutdown(service, incoming(listener, accept), stop).await
+                server
+                    .serve_with_incoming_shutdown(
+                        service,
+                        incoming(listener, limits.connections, accept),
+                        stop,
+                    )
+                    .await
             }
         }
     }
 }
 
-/// The connections of a listener. When none can be accepted, for want of file descriptors above all, it says so and
+/// The connections of a listener, at most so many at a time: further ones wait in the kernel until one has closed. When
+/// none can be accepted, for want of file descriptors above all, it says so and
 /// waits a moment: trying again at once would take the time that the other connections need to end.
 fn incoming<L, C>(
     listener: L,
+    connections: usize,
     accept: impl AsyncFn(&L) -> io::Result<C>,
-) -> impl Stream<Item = io::Result<C>> {
-    stream::unfold((listener, accept), |(listener, accept)| async move {
+) -> impl Stream<Item = io::Result<Connection<C>>> {
+    let places = Arc::new(Semaphore::new(connections));
+    stream::unfold((listener, places, accept), |(listener, places, accept)| async move {
+        // The semaphore is never closed.
+        let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
-                Ok(connection) => return Some((Ok(connection), (listener, accept))),
+                Ok(socket) => {
+                    return Some((Ok(Connection::new(socket, place)), (listener, places, accept)));
+                }
                 Err(problem) if problem.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(problem) => {
                     tracing::error!(reason = "accept_failed", "a connection cannot be accepted: {problem}");

@@ -3,6 +3,7 @@
 //! `session` is the conversation of one stream and does no I/O; `service` moves its messages and keeps its
 //! limits; `listener` opens the sockets.
 
+mod connection;
 mod listener;
 mod refusal;
 mod request;
@@ -10,5 +11,5 @@ mod response;
 mod service;
 mod session;
 
-pub(crate) use listener::{ListenError, Listener};
+pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};
