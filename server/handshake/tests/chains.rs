@@ -2,9 +2,12 @@
 
 mod support;
 
-use alts_handshake::{Authority, Error, Outcome, Reason, SetupError, SystemRandom, Trust};
-use pki_types::CertificateDer;
-use rcgen::{BasicConstraints, CustomExtension, IsCa, date_time_ymd};
+use alts_handshake::{Authority, Credentials, Error, Outcome, Reason, SetupError, SystemRandom, Trust};
+use pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rcgen::{
+    BasicConstraints, CustomExtension, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PublicKeyData, SignatureAlgorithm, date_time_ymd,
+};
 use support::authority::{self, CLIENT, Ca, Issued, SERVER, now, setup};
 
 /// What a client makes of a server with this chain.
@@ -85,17 +88,113 @@ fn a_root_must_say_that_it_may_sign_certificates() {
     assert!(error.to_string().ends_with("its keyUsage lacks keyCertSign"), "{error}");
 }
 
+/// What loading a leaf as one's own makes of it, by the same rules as for a peer's.
+fn loaded(issued: &Issued) -> Result<(), Error> {
+    let key = PrivatePkcs8KeyDer::from(issued.key.clone());
+    match Credentials::new(&issued.chain, &key, &SystemRandom::new()) {
+        Ok(_) => Ok(()),
+        Err(SetupError::OwnCertificateUnusable(error)) => Err(error),
+        Err(other) => panic!("{other}"),
+    }
+}
+
 #[test]
-fn a_critical_extension_that_nobody_reads_is_refused() {
+fn an_extension_that_nobody_can_read_or_nobody_reads_is_refused() {
+    let root = Ca::new();
+    let cases: [(&str, &[u64], &[u8], bool, bool); 5] = [
+        ("cRLDistributionPoints", &[2, 5, 29, 31], &[0x30, 0], false, true),
+        ("critical cRLDistributionPoints", &[2, 5, 29, 31], &[0x30, 0], true, false),
+        ("a broken subjectKeyIdentifier", &[2, 5, 29, 14], &[0xff], false, false),
+        ("a second keyUsage", &[2, 5, 29, 15], &[3, 2, 7, 0x80], false, false),
+        ("one unknown to all", &[1, 3, 9999, 1], &[5, 0], false, true),
+    ];
+    for (name, oid, content, critical, taken) in cases {
+        let mut leaf = Ca::leaf(SERVER);
+        let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
+        extension.set_criticality(critical);
+        leaf.custom_extensions.push(extension);
+        match loaded(&root.issue(&leaf)) {
+            Ok(()) => assert!(taken, "{name}"),
+            Err(Error::PeerCertificateMalformed { position: 0, .. }) => assert!(!taken, "{name}"),
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_no_ascii_is_refused() {
     let root = Ca::new();
     let mut leaf = Ca::leaf(SERVER);
-    // cRLDistributionPoints, empty.
-    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 31], vec![0x30, 0]);
-    extension.set_criticality(true);
-    leaf.custom_extensions.push(extension);
-    let issued = root.issue(&leaf);
-    let key = pki_types::PrivatePkcs8KeyDer::from(issued.key.clone());
-    let error = alts_handshake::Credentials::new(&issued.chain, &key, &SystemRandom::new());
-    let error = error.err().expect("it must be refused");
-    assert!(error.to_string().contains("certificate 0 does not parse"), "{error}");
+    leaf.subject_alt_names.clear();
+    // rfc822Name with a byte that IA5String has not.
+    let names = [&[0x30, 8, 0x81, 6][..], b"a@b.c\xff"].concat();
+    leaf.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+    let error = loaded(&root.issue(&leaf)).expect_err("it must be refused");
+    assert_eq!(error.reason(), Reason::PeerCertificateMalformed, "{error}");
+}
+
+#[test]
+fn an_issuer_is_named_by_its_place_in_the_chain() {
+    let root = Ca::new();
+    let upper = root.intermediate("upper");
+    let cannot_sign = root.intermediate_with("lower", |ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    let error = loaded(&chain(&cannot_sign, &[cannot_sign.der()])).expect_err("it must be refused");
+    assert!(matches!(error, Error::PeerCertificateIssuerInvalid { position: 1, .. }), "{error}");
+
+    let lower = upper.intermediate_with("lower", |ca| ca.is_ca = IsCa::ExplicitNoCa);
+    let behind = [lower.der(), upper.der()];
+    let error = loaded(&chain(&lower, &behind)).expect_err("it must be refused");
+    assert!(matches!(error, Error::PeerCertificateIssuerInvalid { position: 1, .. }), "{error}");
+
+    let foreign = Ca::new();
+    let error = peer(&root, &chain(&upper, &[upper.der(), foreign.der()])).expect_err("it must be refused");
+    assert!(matches!(error, Error::PeerCertificateChainBroken { position: 1 }), "{error}");
+
+    let strict = Ca::with(|root| root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let below = strict.intermediate("below");
+    let error = peer(&strict, &chain(&below, &[below.der()])).expect_err("it must be refused");
+    assert!(matches!(error, Error::PeerCertificateIssuerInvalid { position: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_certificate_may_have_its_largest_size_and_not_a_byte_more() {
+    let root = Ca::new();
+    let sized = |filler: usize| {
+        let mut leaf = Ca::leaf(SERVER);
+        leaf.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 9999, 1], vec![5; filler]));
+        root.issue(&leaf)
+    };
+    let overhead = sized(7_000).chain[0].len() - 7_000;
+    assert_eq!(loaded(&sized(8_192 - overhead)), Ok(()));
+    let error = loaded(&sized(8_193 - overhead)).expect_err("it must be refused");
+    assert_eq!(error, Error::PeerCertificateTooLarge { position: 0, length: 8_193 });
+}
+
+/// A public key of the test's making.
+struct OddKey(Vec<u8>, &'static SignatureAlgorithm);
+
+impl PublicKeyData for OddKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.1
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_or_form_is_refused() {
+    let root = Ca::new();
+    let cases = [
+        ("Ed25519, a byte short", OddKey(vec![1; 31], &PKCS_ED25519)),
+        ("Ed25519, as long as a point", OddKey(vec![4; 65], &PKCS_ED25519)),
+        ("P-256, compressed", OddKey(vec![2; 33], &PKCS_ECDSA_P256_SHA256)),
+        ("P-256, as long as Ed25519", OddKey(vec![4; 32], &PKCS_ECDSA_P256_SHA256)),
+        ("P-384, as long as P-256", OddKey(vec![4; 65], &PKCS_ECDSA_P384_SHA384)),
+    ];
+    for (name, key) in cases {
+        let issued = Issued { chain: vec![root.issue_for(&Ca::leaf(SERVER), &key)], key: vec![] };
+        assert_eq!(loaded(&issued), Err(Error::PeerCertificateKeyUnsupported), "{name}");
+    }
 }

@@ -40,6 +40,13 @@ fn every_reason_is_produced_by_some_input() {
 }
 
 #[test]
+fn a_reason_has_its_stable_code() {
+    assert_eq!(Reason::PeerCertificateExpired.code(), "peer_certificate_expired");
+    assert_eq!(Reason::HandshakeOver.code(), "handshake_over");
+    assert_eq!(SetupError::OwnKeyUnusable.code(), "own_key_unusable");
+}
+
+#[test]
 fn a_spoiled_leaf_is_refused_for_what_is_wrong_with_it() {
     spoiled_leaves();
 }
@@ -273,6 +280,15 @@ fn credentials(chain: &[CertificateDer<'static>], key: &[u8]) -> Option<SetupErr
 fn root(der: CertificateDer<'static>) -> Option<SetupError> {
     let authority = Authority::parse("prod.example").expect("it is an authority");
     Trust::default().add(authority, &[der]).err()
+}
+
+#[test]
+fn credentials_tell_when_they_begin_and_end() {
+    let ca = Ca::new();
+    let mut leaf = Ca::leaf(SERVER);
+    leaf.not_before = date_time_ymd(2026, 5, 1);
+    leaf.not_after = date_time_ymd(2026, 7, 1);
+    assert_eq!(ca.issue(&leaf).credentials().validity(), (1_777_593_600, 1_782_864_000));
 }
 
 #[test]

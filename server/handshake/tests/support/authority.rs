@@ -11,7 +11,7 @@ use alts_handshake::{
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber, date_time_ymd,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber, date_time_ymd,
 };
 
 /// The time of every test that does not move its clock: 2026-06-01.
@@ -47,8 +47,14 @@ impl Ca {
 
     /// An authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| ())
+    }
+
+    /// An authority below this one, with what `change` makes of it.
+    pub(crate) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key can be made");
-        let params = ca_params(name);
+        let mut params = ca_params(name);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate can be made");
         Self { certificate, issuer: Issuer::new(params, key) }
     }
@@ -93,6 +99,15 @@ impl Ca {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("a leaf can be made");
         Issued { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    /// Issues a leaf for a public key of any kind.
+    pub(crate) fn issue_for(
+        &self,
+        params: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> CertificateDer<'static> {
+        params.signed_by(key, &self.issuer).expect("a leaf can be made").der().clone()
     }
 
     pub(crate) fn credentials(&self, account: &str) -> Arc<Credentials> {
