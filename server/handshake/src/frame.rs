@@ -122,6 +122,8 @@ impl Gatherer {
 
     fn u32_at(&self, offset: usize) -> u32 {
         // Called only after fill_to(offset + 4).
-        self.0[offset..offset + 4].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&self.0[offset..offset + 4]);
+        u32::from_le_bytes(bytes)
     }
 }

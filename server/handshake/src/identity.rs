@@ -289,6 +289,41 @@ mod tests {
     }
 
     #[test]
+    fn names_may_have_their_largest_size() {
+        let domain = [&["x".repeat(63).as_str(); 3].join("."), "x".repeat(61).as_str()].join(".");
+        assert_eq!(domain.len(), 253);
+        let path = "p".repeat(MAX_SPIFFE_ID - "spiffe://d/".len());
+        let taken = [
+            format!("{}@x", "a".repeat(64)),
+            format!("a@{domain}"),
+            format!("spiffe://d/{path}"),
+            format!("spiffe://{}/p", "d".repeat(255)),
+            "spiffe://a.b-c_9/A.b-c_9/...".to_owned(),
+        ];
+        for name in taken {
+            assert_eq!(Identity::parse(&name).map(|identity| identity.account().to_owned()), Ok(name));
+        }
+        assert!(Identity::parse(&format!("a@x{domain}")).is_err());
+    }
+
+    #[test]
+    fn identities_and_authorities_are_shown_as_they_are_written() {
+        let mail = MailAccount::parse("cart@shop.example").ok();
+        let id = SpiffeId::parse("spiffe://shop.example/sa/cart").ok();
+        let both = Identity::new(mail.clone(), id.clone()).expect("it has names");
+        assert_eq!(both.to_string(), "cart@shop.example (spiffe://shop.example/sa/cart)");
+        assert_eq!(Identity::new(mail, None).expect("it has a name").to_string(), "cart@shop.example");
+        let alone = Identity::new(None, id).expect("it has a name");
+        assert_eq!(alone.to_string(), "spiffe://shop.example/sa/cart");
+        for authority in ["shop.example", "spiffe://shop.example"] {
+            assert_eq!(
+                Authority::parse(authority).map(|authority| authority.to_string()),
+                Ok(authority.to_owned())
+            );
+        }
+    }
+
+    #[test]
     fn a_peer_is_expected_only_under_its_whole_name() {
         let mail = MailAccount::parse("Cart@shop.example").expect("it is valid");
         let id = SpiffeId::parse("spiffe://shop.example/sa/cart").expect("it is valid");

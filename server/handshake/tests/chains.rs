@@ -101,7 +101,8 @@ fn loaded(issued: &Issued) -> Result<(), Error> {
 #[test]
 fn an_extension_that_nobody_can_read_or_nobody_reads_is_refused() {
     let root = Ca::new();
-    let cases: [(&str, &[u64], &[u8], bool, bool); 5] = [
+    type Case = (&'static str, &'static [u64], &'static [u8], bool, bool);
+    let cases: [Case; 5] = [
         ("cRLDistributionPoints", &[2, 5, 29, 31], &[0x30, 0], false, true),
         ("critical cRLDistributionPoints", &[2, 5, 29, 31], &[0x30, 0], true, false),
         ("a broken subjectKeyIdentifier", &[2, 5, 29, 14], &[0xff], false, false),

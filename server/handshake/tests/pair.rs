@@ -141,6 +141,34 @@ fn a_failed_handshake_refuses_even_the_right_bytes() {
 }
 
 #[test]
+fn a_frame_is_judged_by_its_length_and_then_by_its_type() {
+    let ca = Ca::new();
+    let header = |length: u32, kind: u32| [length.to_le_bytes(), kind.to_le_bytes()].concat();
+    let cases = [
+        (header(3, 1), Reason::FrameLengthInvalid),
+        (header(32_773, 1), Reason::FrameLengthInvalid),
+        (header(u32::MAX, 1), Reason::FrameLengthInvalid),
+        (header(32_772, 1), Reason::FrameTooLarge),
+        (header(16_389, 1), Reason::FrameTooLarge),
+        (header(7, 5), Reason::FrameTooLarge),
+        (header(32_772, 2), Reason::FrameTypeUnexpected),
+        (header(4, 0), Reason::FrameTypeUnexpected),
+        (header(4, 6), Reason::FrameTypeUnexpected),
+        (header(4, 257), Reason::FrameTypeUnexpected),
+        (header(4, 1), Reason::MessageMalformed),
+        (header(4, 5), Reason::PeerAlert),
+    ];
+    for (input, expected) in cases {
+        let mut server = authority::server(setup(ca.credentials(SERVER), ca.trust(), &[]));
+        assert_eq!(reason(step(&mut server, &input)), expected, "{input:?}");
+    }
+    for largest in [header(16_388, 1), header(6, 5)] {
+        let mut server = authority::server(setup(ca.credentials(SERVER), ca.trust(), &[]));
+        assert!(matches!(step(&mut server, &largest).outcome, Outcome::NeedsInput), "{largest:?}");
+    }
+}
+
+#[test]
 fn a_reflected_message_is_refused() {
     let ca = Ca::new();
     let (mut client, client_init, mut server) = pair(&ca);
