@@ -309,3 +309,44 @@ fn write_extensions(out: &mut Writer, extensions: &[Extension]) {
         out.op16(&extension.data);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_message_holds_what_its_mode_and_its_sender_allow() {
+        const CERTIFICATE: &[u8] = &[1, 3, 0, 1, 2, 3];
+        const NONE: &[u8] = &[0];
+        const TICKET: &[u8] = &[16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 88, 2, 0, 0];
+        const NO_TICKET: &[u8] = &[0, 0, 0, 0, 0];
+        const SIGNED: &[u8] = &[7, 8, 2, 0, 5, 5];
+        const UNSIGNED: &[u8] = &[0, 0, 0, 0];
+        // What it holds; whether a resumed one may, one of a server, one of a client.
+        type Case = (&'static str, [&'static [u8]; 3], bool, bool, bool);
+        let cases: [Case; 9] = [
+            ("a proof", [CERTIFICATE, NO_TICKET, SIGNED], false, true, true),
+            ("a proof and a ticket", [CERTIFICATE, TICKET, SIGNED], false, true, false),
+            ("nothing", [NONE, NO_TICKET, UNSIGNED], true, false, false),
+            ("a ticket alone", [NONE, TICKET, UNSIGNED], false, false, false),
+            ("a certificate alone", [CERTIFICATE, NO_TICKET, UNSIGNED], false, false, false),
+            ("a signature alone", [NONE, NO_TICKET, SIGNED], false, false, false),
+            ("a scheme alone", [NONE, NO_TICKET, &[7, 8, 0, 0]], false, false, false),
+            ("a signature without a scheme", [NONE, NO_TICKET, &[0, 0, 1, 0, 5]], false, false, false),
+            ("a lifetime without a ticket", [CERTIFICATE, &[0, 1, 0, 0, 0], SIGNED], false, false, false),
+        ];
+        for (name, parts, resumed, server, client) in cases {
+            let plaintext = [parts.concat(), vec![9; HASH_LEN]].concat();
+            let taken = |resumed, ticket_allowed| {
+                let rules = FinishedRules { message: "Finished", resumed, ticket_allowed };
+                Finished::decode(&plaintext, rules).is_ok()
+            };
+            assert_eq!(taken(true, true), resumed, "{name}, resumed");
+            assert_eq!(taken(false, true), server, "{name}, of a server");
+            assert_eq!(taken(false, false), client, "{name}, of a client");
+            let longer = [plaintext.as_slice(), &[0]].concat();
+            let rules = FinishedRules { message: "Finished", resumed, ticket_allowed: true };
+            assert!(Finished::decode(&longer, rules).is_err(), "{name}, with a byte behind it");
+        }
+    }
+}

@@ -253,3 +253,110 @@ fn first_common(wanted: &[ProtocolName], allowed: &[ProtocolName]) -> Option<Pro
 fn join(names: &[ProtocolName]) -> String {
     names.iter().map(ProtocolName::as_str).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{ClientShare, Extension};
+
+    const REKEY: &str = "ALTSRP_GCM_AES128_REKEY";
+
+    fn name(name: &str) -> ProtocolName {
+        ProtocolName::new(name).expect("it is one")
+    }
+
+    fn sent() -> ClientInit {
+        ClientInit {
+            versions: vec![VERSION],
+            random: [1; 32],
+            shares: vec![ClientShare { suite: 1, share: vec![9; 32] }],
+            record_protocols: vec![name("OTHER"), name(REKEY)],
+            application_protocols: vec![name("grpc"), name("h2")],
+            transport_protocols: vec![name("tcp")],
+            rpc_versions: RpcVersions::default(),
+            max_frame_size: 0,
+            ticket_id: None,
+            extensions: vec![Extension { kind: 7, data: vec![] }, Extension { kind: 9, data: vec![] }],
+        }
+    }
+
+    fn chosen() -> ServerInit {
+        ServerInit {
+            version: VERSION,
+            random: [2; 32],
+            suite: 1,
+            share: vec![9; 32],
+            record_protocol: name(REKEY),
+            application_protocol: name("h2"),
+            transport_protocol: Some(name("tcp")),
+            rpc_versions: RpcVersions::default(),
+            max_frame_size: 0,
+            resumed: false,
+            extensions: vec![Extension { kind: 9, data: vec![] }],
+        }
+    }
+
+    #[test]
+    fn a_client_takes_what_it_offered_and_nothing_else() {
+        type Change = fn(&mut ServerInit);
+        let cases: [(&str, Change, bool); 12] = [
+            ("all offered", |_| (), true),
+            ("no transport protocol", |server| server.transport_protocol = None, true),
+            ("no extension", |server| server.extensions.clear(), true),
+            ("another suite", |server| server.suite = 2, false),
+            ("a share too short", |server| server.share.truncate(31), false),
+            ("a record protocol of an unknown key", |server| server.record_protocol = name("OTHER"), false),
+            ("another record protocol", |server| server.record_protocol = name("GMAC"), false),
+            ("another application protocol", |server| server.application_protocol = name("h3"), false),
+            ("another transport protocol", |server| server.transport_protocol = Some(name("udp")), false),
+            ("a mode without a ticket", |server| server.resumed = true, false),
+            ("another extension", |server| server.extensions[0].kind = 8, false),
+            (
+                "another extension beside one",
+                |server| server.extensions.push(Extension { kind: 10, data: vec![] }),
+                false,
+            ),
+        ];
+        for (case, change, taken) in cases {
+            let mut server = chosen();
+            change(&mut server);
+            assert_eq!(check(&server, &sent()).is_ok(), taken, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_server_takes_the_first_that_the_client_wants_of_what_its_program_allows() {
+        let own = |record: &[&str], application: &[&str], transport: &[&str]| {
+            Preferences::new(record, application, transport, RpcVersions::default(), 0).expect("it is valid")
+        };
+        let choices =
+            choose(&sent(), &own(&[REKEY, "OTHER"], &["h2", "grpc"], &["udp"])).expect("there are some");
+        assert_eq!(choices.record_protocol, RecordProtocol::GcmAes128Rekey);
+        assert_eq!(choices.application_protocol.as_str(), "grpc");
+        assert_eq!(choices.transport_protocol, None);
+
+        let refusal =
+            |own| choose(&sent(), &own).map(drop).expect_err("there is nothing in common").to_string();
+        assert_eq!(
+            refusal(own(&["OTHER"], &["grpc"], &[])),
+            "no common record protocol: the peer has OTHER, ALTSRP_GCM_AES128_REKEY, the program OTHER"
+        );
+        assert_eq!(
+            refusal(own(&[REKEY], &["h3", "h4"], &[])),
+            "no common application protocol: the peer has grpc, h2, the program h3, h4"
+        );
+        let mut other_suite = sent();
+        other_suite.shares[0].suite = 2;
+        let error = choose(&other_suite, &own(&[REKEY], &["grpc"], &[])).map(drop);
+        assert_eq!(error, Err(Error::SuiteNotCommon { peer: vec![2] }));
+    }
+
+    #[test]
+    fn lists_have_up_to_eight_names_and_versions_are_absent_only_if_all_are_zero() {
+        let eight = ["x"; 8];
+        assert!(Preferences::new(&eight, &eight, &eight, RpcVersions::default(), 0).is_ok());
+        assert!(Preferences::new(&eight, &eight, &["x"; 9], RpcVersions::default(), 0).is_err());
+        assert!(RpcVersions::default().is_absent());
+        assert!(!RpcVersions { max: (0, 0), min: (0, 1) }.is_absent());
+    }
+}

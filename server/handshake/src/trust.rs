@@ -167,3 +167,51 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verified() -> Arc<VerifiedChain> {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/handshake.json")).expect("the vectors are JSON");
+        let leaf = vectors["refused_setup"]["server"]["certs"][0].as_str().expect("there is a leaf");
+        let chain = Chain::read(&[hex::decode(leaf).expect("it is hex")]).expect("it is good");
+        Arc::new(VerifiedChain { validity: chain.validity(), chain })
+    }
+
+    fn key(number: usize) -> CacheKey {
+        let mut key = [0; HASH_LEN];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        key
+    }
+
+    #[test]
+    fn the_cache_forgets_the_oldest_chain_when_it_is_full_and_no_other() {
+        let (mut cache, chain) = (Cache::default(), verified());
+        for number in 0..MAX_CACHED {
+            cache.insert(key(number), chain.clone());
+        }
+        // A chain that is there already takes no further place.
+        cache.insert(key(1), chain.clone());
+        assert!((0..MAX_CACHED).all(|number| cache.get(&key(number)).is_some()));
+        cache.insert(key(MAX_CACHED), chain);
+        assert!(cache.get(&key(0)).is_none());
+        assert!((1..=MAX_CACHED).all(|number| cache.get(&key(number)).is_some()));
+        assert_eq!((cache.chains.len(), cache.order.len()), (MAX_CACHED, MAX_CACHED));
+    }
+
+    #[test]
+    fn the_same_certificates_split_or_used_otherwise_are_another_chain() {
+        let keys = [
+            cache_key(&[b"ab".to_vec(), b"c".to_vec()], Role::Client),
+            cache_key(&[b"a".to_vec(), b"bc".to_vec()], Role::Client),
+            cache_key(&[b"abc".to_vec()], Role::Client),
+            cache_key(&[b"abc".to_vec()], Role::Server),
+            cache_key(&[b"c".to_vec(), b"ab".to_vec()], Role::Client),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{index}");
+        }
+    }
+}

@@ -25,14 +25,23 @@ struct Pair {
 
 /// What a handshake may change: the account under which each end keeps its ticket, and whom it accepts.
 struct Change {
-    time: u64,
+    client_time: u64,
+    server_time: u64,
     server_holder: &'static str,
     client_accepts: &'static str,
     server_accepts: &'static str,
+    /// Of a new ticket, in seconds.
+    lifetime: u32,
 }
 
-const SAME: Change =
-    Change { time: NOW, server_holder: SERVER, client_accepts: SERVER, server_accepts: CLIENT };
+const SAME: Change = Change {
+    client_time: NOW,
+    server_time: NOW,
+    server_holder: SERVER,
+    client_accepts: SERVER,
+    server_accepts: CLIENT,
+    lifetime: LIFETIME as u32,
+};
 
 impl Pair {
     /// Does a first handshake, which leaves a ticket at both ends.
@@ -41,7 +50,7 @@ impl Pair {
         let client = end(&ca, CLIENT, SERVER);
         let server = end(&ca, SERVER, CLIENT);
         let (client, server) =
-            handshake(client, None, server, Tickets::default(), NOW).expect("it is honest");
+            handshake(client, None, server, Tickets::default(), &SAME).expect("it is honest");
         assert!(!client.resumed && !server.resumed);
         let [client, server] = [client, server].map(|end| Arc::new(end.ticket.expect("a ticket is issued")));
         assert_eq!(client.secret.expose(), server.secret.expose());
@@ -54,7 +63,7 @@ impl Pair {
         tickets.0.insert((change.server_holder.to_owned(), self.server.id.0), self.server.clone());
         let client = end(&self.ca, CLIENT, change.client_accepts);
         let server = end(&self.ca, SERVER, change.server_accepts);
-        handshake(client, Some(self.client.clone()), server, tickets, change.time)
+        handshake(client, Some(self.client.clone()), server, tickets, change)
     }
 }
 
@@ -67,16 +76,18 @@ fn handshake(
     ticket: Option<Arc<Ticket>>,
     server: Setup,
     tickets: Tickets,
-    time: u64,
+    change: &Change,
 ) -> Result<(Box<Established>, Box<Established>), Reason> {
-    let (now, random) = (at(time), SystemRandom::new());
+    let (client_now, server_now) = (at(change.client_time), at(change.server_time));
+    let random = SystemRandom::new();
     let client = ClientSetup { common: client, ticket, grease: None };
-    let resumption = Resumption { tickets: Arc::new(tickets), lifetime: LIFETIME as u32 };
+    let resumption = Resumption { tickets: Arc::new(tickets), lifetime: change.lifetime };
     let mut server = Handshake::server(ServerSetup { common: server, resumption: Some(resumption) });
-    let (mut client, init) = Handshake::client(client, now, &random).map_err(|error| error.reason())?;
-    let flight = server.step(&init, now, &random).out_frames;
-    let last = client.step(&flight, now, &random);
-    let end = server.step(&last.out_frames, now, &random);
+    let (mut client, init) =
+        Handshake::client(client, client_now, &random).map_err(|error| error.reason())?;
+    let flight = server.step(&init, server_now, &random).out_frames;
+    let last = client.step(&flight, client_now, &random);
+    let end = server.step(&last.out_frames, server_now, &random);
     let done = |outcome| match outcome {
         Outcome::Done(established) => Ok(established),
         Outcome::Failed(error) => Err(error.reason()),
@@ -105,9 +116,10 @@ fn a_ticket_resumes_again_and_again_with_new_keys_and_leaves_none_behind() {
 fn a_ticket_that_is_not_good_now_is_passed_over() {
     let pair = Pair::new();
     let cases = [
-        ("the last second", Change { time: NOW + LIFETIME - 1, ..SAME }, true),
-        ("its end", Change { time: NOW + LIFETIME, ..SAME }, false),
-        ("long after its end", Change { time: NOW + 10 * LIFETIME, ..SAME }, false),
+        ("the last second", both(NOW + LIFETIME - 1), true),
+        ("its end", both(NOW + LIFETIME), false),
+        ("its end for the server alone", Change { server_time: NOW + LIFETIME, ..SAME }, false),
+        ("long after its end", both(NOW + 10 * LIFETIME), false),
         ("a ticket of another account", Change { server_holder: "other@prod.example", ..SAME }, false),
     ];
     for (name, change, resumed) in cases {
@@ -115,6 +127,18 @@ fn a_ticket_that_is_not_good_now_is_passed_over() {
         assert_eq!((client.resumed, server.resumed), (resumed, resumed), "{name}");
         assert_eq!(client.ticket.is_some(), !resumed, "{name}: certificates bring a new ticket");
     }
+}
+
+fn both(time: u64) -> Change {
+    Change { client_time: time, server_time: time, ..SAME }
+}
+
+#[test]
+fn a_server_that_gives_tickets_no_time_gives_none() {
+    let pair = Pair::new();
+    let change = Change { server_holder: "other@prod.example", lifetime: 0, ..SAME };
+    let (client, server) = pair.again(&change).expect("it is honest");
+    assert!(client.ticket.is_none() && server.ticket.is_none() && !client.resumed);
 }
 
 #[test]
