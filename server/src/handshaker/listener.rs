@@ -118,9 +118,10 @@ impl Listener {
     }
 }
 
-/// The connections of a listener, at most so many at a time: further ones wait in the kernel until one has closed. When
-/// none can be accepted, for want of file descriptors above all, it says so and
-/// waits a moment: trying again at once would take the time that the other connections need to end.
+/// The connections of a listener, at most so many at a time: further ones wait in the kernel until one has closed.
+///
+/// When none can be accepted, for want of file descriptors above all, it says so and waits a moment: trying again at
+/// once would take the time that the other connections need to end.
 fn incoming<L, C>(
     listener: L,
     connections: usize,
