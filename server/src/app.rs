@@ -64,7 +64,6 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());
     let mut serving = start(&launch, &shared, &stopped)?;
-    drop(stopped);
     announce(&launch);
 
     tokio::select! {

@@ -127,6 +127,34 @@ async fn handshakes_over_the_limit_are_refused_at_once_and_a_vanished_caller_giv
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_all_callers_together_holds_across_listeners() {
+    let daemon = Daemon::start("max_handshakes = 1");
+    let mut running = Stream::open(&connect(&daemon.socket("frontend"), CORE).await).await;
+    running.ask(ReqOneof::ClientStart(client_start())).await;
+    let mut second = Stream::open(&connect(&daemon.socket("cart"), CORE).await).await;
+    second.send(Some(ReqOneof::ClientStart(client_start()))).await;
+    let status =
+        second.receive().await.expect("the RPC goes on").expect("a response").status.expect("a status");
+    assert!(status.details.starts_with("handshakes_too_many: "), "{}", status.details);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_has_so_many_requests_and_no_more() {
+    let daemon = Daemon::start("handshake_timeout_seconds = 600");
+    let mut stream = Stream::open(&connect(&daemon.socket("frontend"), CORE).await).await;
+    stream.ask(ReqOneof::ClientStart(client_start())).await;
+    for _ in 1..8_192 {
+        stream.ask(next(b"")).await;
+    }
+    stream.send(Some(next(b""))).await;
+    let status =
+        stream.receive().await.expect("the RPC goes on").expect("a response").status.expect("a status");
+    assert_eq!(Code::from(status.code as i32), Code::ResourceExhausted);
+    assert!(status.details.starts_with("requests_too_many: "), "{}", status.details);
+    stream.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_memory_of_failed_and_abandoned_handshakes_is_given_back() {
     let daemon = Daemon::start("");
     let resident = || {

@@ -107,6 +107,15 @@ fn wrong_requests() -> Vec<Case> {
             "local_identity_not_owned",
         ),
         case(
+            "identities of others for a server",
+            vec![server(|start| {
+                let others = ["cart@prod.example", "frontend@other.example"].map(account);
+                start.handshake_parameters.values_mut().for_each(|p| p.local_identities = others.to_vec());
+            })],
+            Code::PermissionDenied,
+            "local_identity_not_owned",
+        ),
+        case(
             "a server without parameters for ALTS",
             vec![server(|start| start.handshake_parameters.clear())],
             invalid,

@@ -13,7 +13,7 @@ use crate::{
     finished::{self, Check, Proof},
     frame::{Frame, FrameType},
     key_schedule::{KeySchedule, SideKeys},
-    message::{self, ClientInit, Extension, ServerInit},
+    message::{ClientInit, ClientShare, Extension, ServerInit},
     negotiate::{self, Choices, Suite, VERSION},
     ticket::Ticket,
     transcript::Transcript,
@@ -57,7 +57,7 @@ impl AwaitServerInit {
         let sent = ClientInit {
             versions: grease.into_iter().chain([VERSION]).collect(),
             random: client_random,
-            shares: vec![message::x25519_share(Suite::X25519, exchange.public())],
+            shares: vec![ClientShare { suite: Suite::X25519.code(), share: exchange.public().to_vec() }],
             record_protocols: preferences.record_protocols.clone(),
             application_protocols: preferences.application_protocols.clone(),
             transport_protocols: preferences.transport_protocols.clone(),

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::{Reader, Writer},
-    crypto::{HASH_LEN, X25519_LEN},
+    crypto::HASH_LEN,
     error::Error,
     negotiate::{ProtocolName, RpcVersions, Suite, VERSION},
     ticket::TicketId,
@@ -259,11 +259,6 @@ impl<'a> Finished<'a> {
         out.bytes(mac);
         out.0
     }
-}
-
-/// A share of suite 1.
-pub(crate) fn x25519_share(suite: Suite, public: &[u8; X25519_LEN]) -> ClientShare {
-    ClientShare { suite: suite.code(), share: public.to_vec() }
 }
 
 fn read_rpc_versions(reader: &mut Reader<'_>) -> Result<RpcVersions, Error> {

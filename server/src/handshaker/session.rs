@@ -92,21 +92,20 @@ impl Session {
         })?;
         match (&mut self.state, request) {
             (State::AwaitStart, ReqOneof::ClientStart(start)) => {
-                let start = request::client_start(&start, self.credentials.identity().account())?;
+                let start = request::client_start(&start, self.account())?;
                 self.begin_client(start, now, random)
             }
             (State::AwaitStart, ReqOneof::ServerStart(start)) => {
                 check_in_bytes(&start.in_bytes)?;
-                let parsed = request::server_start(&start, self.credentials.identity().account())?;
-                self.begin_server(parsed);
-                self.step(&start.in_bytes, now, random)
+                let parsed = request::server_start(&start, self.account())?;
+                self.begin_server(parsed, &start.in_bytes, now, random)
             }
             (State::AwaitStart, ReqOneof::Next(_)) => {
                 Err(misplaced("start_missing", "next came before client_start or server_start"))
             }
-            (State::Handshaking(_), ReqOneof::Next(next)) => {
+            (State::Handshaking(handshake), ReqOneof::Next(next)) => {
                 check_in_bytes(&next.in_bytes)?;
-                self.step(&next.in_bytes, now, random)
+                step(handshake, &next.in_bytes, now, random)
             }
             (State::Handshaking(_), _) => {
                 Err(misplaced("start_repeated", "a start message came after the first request"))
@@ -128,9 +127,18 @@ impl Session {
         Ok(Answer::GoOn(response(out_frames, 0, None)))
     }
 
-    fn begin_server(&mut self, start: Start) {
+    fn begin_server(
+        &mut self,
+        start: Start,
+        in_bytes: &[u8],
+        now: UnixTime,
+        random: &dyn SecureRandom,
+    ) -> Result<Answer, Refusal> {
         let setup = ServerSetup { common: self.setup(start), resumption: None };
-        self.state = State::Handshaking(Box::new(Handshake::server(setup)));
+        let mut handshake = Box::new(Handshake::server(setup));
+        let answer = step(&mut handshake, in_bytes, now, random);
+        self.state = State::Handshaking(handshake);
+        answer
     }
 
     fn setup(&self, start: Start) -> Setup {
@@ -141,21 +149,23 @@ impl Session {
             preferences: start.preferences,
         }
     }
+}
 
-    fn step(&mut self, in_bytes: &[u8], now: UnixTime, random: &dyn SecureRandom) -> Result<Answer, Refusal> {
-        let State::Handshaking(handshake) = &mut self.state else {
-            return Err(misplaced("stream_over", "the stream has its result or its failure"));
-        };
-        let step = handshake.step(in_bytes, now, random);
-        // check_in_bytes() keeps both far below u32::MAX.
-        let consumed = step.consumed as u32;
-        match step.outcome {
-            Outcome::NeedsInput => Ok(Answer::GoOn(response(step.out_frames, consumed, None))),
-            Outcome::Done(established) => {
-                Ok(Answer::Done(response(step.out_frames, consumed, Some(&established)), established))
-            }
-            Outcome::Failed(error) => Err(Refusal::of_handshake(&error, step.out_frames)),
+fn step(
+    handshake: &mut Handshake,
+    in_bytes: &[u8],
+    now: UnixTime,
+    random: &dyn SecureRandom,
+) -> Result<Answer, Refusal> {
+    let step = handshake.step(in_bytes, now, random);
+    // check_in_bytes() keeps this far below u32::MAX.
+    let consumed = step.consumed as u32;
+    match step.outcome {
+        Outcome::NeedsInput => Ok(Answer::GoOn(response(step.out_frames, consumed, None))),
+        Outcome::Done(established) => {
+            Ok(Answer::Done(response(step.out_frames, consumed, Some(&established)), established))
         }
+        Outcome::Failed(error) => Err(Refusal::of_handshake(&error, step.out_frames)),
     }
 }
 
@@ -169,4 +179,32 @@ fn check_in_bytes(in_bytes: &[u8]) -> Result<(), Refusal> {
     }
     let text = format!("in_bytes has {} bytes, the limit is {MAX_IN_BYTES}", in_bytes.len());
     Err(Refusal::of_request(Code::ResourceExhausted, "in_bytes_too_many", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use alts_handshake::SystemRandom;
+
+    use super::*;
+    use crate::identity::dev;
+
+    #[test]
+    fn a_stream_that_is_over_answers_nothing_more() {
+        let (now, random) =
+            (UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600)), SystemRandom::new());
+        let snapshot = dev::load("alice", now, &random).expect("it needs nothing");
+        let credentials = snapshot.credentials("alice@dev.altsd.internal").expect("it was made");
+        let mut session = Session::new(credentials.clone(), snapshot.trust().clone());
+        let next = || HandshakerReq { req_oneof: Some(ReqOneof::Next(Default::default())) };
+        for reason in ["start_missing", "stream_over", "stream_over"] {
+            match session.answer(next(), now, &random) {
+                Answer::Refused(refusal) => {
+                    assert_eq!((refusal.code, refusal.reason), (Code::FailedPrecondition, reason));
+                }
+                _ => panic!("it was taken"),
+            }
+        }
+    }
 }
