@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use alts_handshake::{Credentials, Trust};
+use arc_swap::ArcSwap;
 
 /// The identities of this node and the roots it trusts. It never changes; a change is a new one.
 pub(crate) struct Snapshot {
@@ -24,8 +25,40 @@ impl Snapshot {
         self.credentials.get(account)
     }
 
+    /// The same roots with other credentials.
+    pub(crate) fn with_credentials(&self, credentials: Arc<Credentials>) -> Self {
+        let mut all = self.credentials.clone();
+        all.insert(credentials.identity().account().to_owned(), credentials);
+        Self { credentials: all, trust: self.trust.clone() }
+    }
+
+    /// The same credentials with other roots.
+    pub(crate) fn with_trust(&self, trust: Trust) -> Self {
+        Self { credentials: self.credentials.clone(), trust: Arc::new(trust) }
+    }
+
     /// The roots.
     pub(crate) fn trust(&self) -> &Arc<Trust> {
         &self.trust
+    }
+}
+
+/// The snapshot of now. Readers take it without a lock and keep what they took; there is one writer.
+pub(crate) struct Current(ArcSwap<Snapshot>);
+
+impl Current {
+    /// Begins with a snapshot that was checked.
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// What handshakes that begin now are done with.
+    pub(crate) fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Puts a whole new snapshot in the place of the old one.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
     }
 }

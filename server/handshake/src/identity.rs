@@ -107,8 +107,8 @@ enum Names {
 }
 
 impl Identity {
-    /// `None` if there is no name at all.
-    pub(crate) fn new(mail: Option<MailAccount>, spiffe_id: Option<SpiffeId>) -> Option<Self> {
+    /// An identity of these names; `None` if there is no name at all.
+    pub fn new(mail: Option<MailAccount>, spiffe_id: Option<SpiffeId>) -> Option<Self> {
         Some(Self(match (mail, spiffe_id) {
             (Some(mail), Some(spiffe_id)) => Names::Both(mail, spiffe_id),
             (Some(mail), None) => Names::Mail(mail),
