@@ -2,6 +2,7 @@
 //! speak ALTS on any machine.
 
 mod app;
+mod attest;
 mod cli;
 mod clock;
 mod config;

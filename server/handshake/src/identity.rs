@@ -142,7 +142,7 @@ impl Identity {
     }
 
     /// Every authority that must vouch for it, one for each of its names.
-    pub(crate) fn authorities(&self) -> impl Iterator<Item = Authority> {
+    pub fn authorities(&self) -> impl Iterator<Item = Authority> {
         let mail = match &self.0 {
             Names::Mail(mail) | Names::Both(mail, _) => Some(Authority::MailDomain(mail.domain().to_owned())),
             Names::Spiffe(_) => None,

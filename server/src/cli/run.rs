@@ -7,7 +7,10 @@ use nix::unistd::{User, geteuid};
 
 use crate::{
     app,
-    config::{self, Address, Launch, Limits, Listener, MAX_SECONDS, Source},
+    attest::Workloads,
+    config::{
+        self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS, Source,
+    },
     identity::dev,
 };
 
@@ -17,7 +20,7 @@ const DEV_ADDRESS: &str = "127.0.0.1:8080";
 /// Serve handshakes to the programs of this machine
 ///
 /// What it serves comes from a configuration file, or in dev mode from nothing: then it makes an identity
-/// USER@dev.altsd.internal in memory, valid for 30 days and trusted by this one process only.
+/// USER@dev.altsd.internal in memory, trusted by this one process only.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -62,6 +65,9 @@ struct LimitArgs {
     /// Handshakes in progress, of one caller [default: 1024]
     #[arg(long, env = "ALTSD_MAX_HANDSHAKES_PER_CALLER", value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     max_handshakes_per_caller: Option<u32>,
+    /// How far the clock of a peer may be off [default: 60]
+    #[arg(long, env = "ALTSD_CLOCK_SKEW_SECONDS", value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_CLOCK_SKEW_SECONDS))]
+    clock_skew_seconds: Option<u64>,
 }
 
 /// Why `run` does not come to serve.
@@ -114,9 +120,17 @@ fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
         if listeners.iter().any(|listener| listener.address.same_place(&address)) {
             return Err(Error::ListenTwice(address));
         }
-        listeners.push(Listener { address, identity: identity.clone() });
+        listeners.push(Listener { address, callers: Callers::Fixed(identity.clone()) });
     }
-    Ok(Launch { limits: Limits::default(), listeners, source: Source::Dev { user } })
+    Ok(Launch {
+        limits: Limits::default(),
+        listeners,
+        workloads: Workloads::default(),
+        kubernetes: None,
+        source: Source::Dev { user },
+        admin: None,
+        metrics: None,
+    })
 }
 
 /// The name of who runs this, or its number where it has no name.
@@ -138,6 +152,7 @@ impl LimitArgs {
             idle_timeout: seconds(self.idle_timeout_seconds, below.idle_timeout),
             max_handshakes: count(self.max_handshakes, below.max_handshakes),
             max_handshakes_per_caller: count(self.max_handshakes_per_caller, below.max_handshakes_per_caller),
+            clock_skew: seconds(self.clock_skew_seconds, below.clock_skew),
         }
     }
 }
@@ -163,7 +178,7 @@ mod tests {
         let [listener] = &*launch.listeners else { panic!("{:?}", launch.listeners) };
         assert_eq!(listener.address.to_string(), "127.0.0.1:8080");
         let Source::Dev { user } = launch.source else { panic!("it is dev mode") };
-        assert_eq!(listener.identity, dev::account(&user));
+        assert_eq!(listener.callers, Callers::Fixed(dev::account(&user)));
         assert_eq!(launch.limits, Limits::default());
     }
 
@@ -186,7 +201,7 @@ mod tests {
         let file = file.to_str().expect("it is UTF-8");
         let below = Limits { max_handshakes: 3, idle_timeout: Duration::from_secs(4), ..Limits::default() };
         let seconds = Duration::from_secs(9);
-        let cases: [(&[&str], Limits); 7] = [
+        let cases: [(&[&str], Limits); 8] = [
             (&[], below),
             (&["--max-handshakes", "9"], Limits { max_handshakes: 9, ..below }),
             (&["--idle-timeout-seconds", "9"], Limits { idle_timeout: seconds, ..below }),
@@ -194,6 +209,7 @@ mod tests {
             (&["--max-concurrent-streams", "9"], Limits { max_concurrent_streams: 9, ..below }),
             (&["--max-connections", "9"], Limits { max_connections: 9, ..below }),
             (&["--max-handshakes-per-caller", "9"], Limits { max_handshakes_per_caller: 9, ..below }),
+            (&["--clock-skew-seconds", "9"], Limits { clock_skew: seconds, ..below }),
         ];
         for (flags, expected) in cases {
             let launch = launch_of(&[&["--config", file], flags].concat());
@@ -210,6 +226,7 @@ mod tests {
             idle_timeout,
             max_handshakes,
             max_handshakes_per_caller,
+            clock_skew,
         } = Limits::default();
         let defaults = [
             ("max-connections", max_connections as u64),
@@ -218,6 +235,7 @@ mod tests {
             ("idle-timeout-seconds", idle_timeout.as_secs()),
             ("max-handshakes", max_handshakes as u64),
             ("max-handshakes-per-caller", max_handshakes_per_caller as u64),
+            ("clock-skew-seconds", clock_skew.as_secs()),
         ];
         let command = Cli::command();
         let run = command.find_subcommand("run").expect("there is one");

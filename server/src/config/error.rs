@@ -4,7 +4,8 @@ use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
 
 use alts_handshake::SetupError;
 
-use super::{AddressProblem, MAX_SECONDS};
+use super::AddressProblem;
+use crate::attest::{SelectorProblem, WorkloadProblem};
 
 /// Why a configuration is refused. Nothing else has happened then.
 #[derive(Debug, thiserror::Error)]
@@ -63,20 +64,69 @@ pub(crate) enum Problem {
     Toml(String),
     #[error("is missing")]
     Missing,
-    #[error("{value} is out of range; it must be 1 to {most}{}", seconds(*.most))]
-    OutOfRange { value: u64, most: u64 },
+    #[error("{value} is out of range; it must be {least} to {most}{unit}")]
+    OutOfRange { value: u64, least: u64, most: u64, unit: &'static str },
     #[error("{0}")]
     Address(AddressProblem),
     #[error("{address} is taken by the listener of line {line}")]
     AddressTwice { address: String, line: usize },
-    #[error("there is no listener; add [[handshaker.listener]] with address and identity")]
+    #[error("there is no listener; add [[handshaker.listener]] with an address")]
     NoListener,
+    #[error(
+        "is missing, and there is no [[workload]] to tell callers apart by; add workloads, or name the one identity \
+         of everybody who reaches this address"
+    )]
+    NobodyToAttest,
     #[error("{name:?} is no account: {problem}")]
     AccountInvalid { name: String, problem: &'static str },
     #[error("{account} is defined in line {line} already")]
     AccountTwice { account: String, line: usize },
-    #[error("no [[identity]] has account {account}")]
+    #[error("{account} is a SPIFFE ID and so the only name; remove spiffe_id")]
+    SpiffeIdTwice { account: String },
+    #[error("line {line} defines it as {known}; give both the same spiffe_id")]
+    SpiffeIdDiffers { known: String, line: usize },
+    #[error("no [[identity]] and no [[workload]] has account {account}")]
     IdentityUndefined { account: String },
+    #[error(
+        "{account} has no certificate_chain and private_key, and nothing issues certificates; add [[identity]] with \
+         both, [signing_service], or [external_ca]"
+    )]
+    NobodyIssues { account: String },
+
+    // Workloads.
+    #[error("a workload has either service_account (and spiffe_id), or service_accounts, or spiffe_id alone")]
+    WorkloadNames,
+    #[error("{0}")]
+    Selector(SelectorProblem),
+    #[error("{0}")]
+    Workload(WorkloadProblem),
+    #[error(
+        "the workload of line {line} has as many selectors, and one caller could match both; add a selector to the \
+         more specific one"
+    )]
+    WorkloadTie { line: usize },
+
+    // Who issues certificates.
+    #[error("goes not together with [signing_service]; keep one of them")]
+    TwoIssuers,
+    #[error("is missing; the signing service keeps its keys there")]
+    StateDirectoryMissing,
+    #[error("the list is empty; name the domains that the signing service vouches for")]
+    NoAuthorities,
+    #[error("{authority} is none of the authorities of [signing_service]; add it there")]
+    AuthorityNotServed { authority: String },
+    #[error("the command must begin with the absolute path of a program, its arguments follow as further strings")]
+    CommandNotAbsolute,
+
+    // Operation.
+    #[error("must be a unix socket, unix:/PATH: only there the kernel tells who asks")]
+    AdminNotUnix,
+    #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:9464")]
+    MetricsAddress(String),
+    #[error("has either pods_file, or kubelet with kubelet_ca and kubelet_token where it is asked by https")]
+    PodSource,
+    #[error("{0:?} is no address of a kubelet; write https://HOST:10250 or http://127.0.0.1:10255")]
+    KubeletUrl(String),
     #[error("{authority} is defined in line {line} already; list all its roots there")]
     AuthorityTwice { authority: String, line: usize },
     #[error("the list is empty; an authority needs at least one file of roots")]
@@ -108,8 +158,4 @@ pub(crate) enum Problem {
     AccountForeign { account: String, named: String },
     #[error("{0}")]
     Credentials(SetupError),
-}
-
-fn seconds(most: u64) -> &'static str {
-    if most == MAX_SECONDS { " seconds" } else { "" }
 }

@@ -11,12 +11,20 @@ use toml::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
+    pub(super) state_directory: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) handshaker: Handshaker,
+    #[serde(default)]
+    pub(super) workload: Vec<Spanned<Workload>>,
     #[serde(default)]
     pub(super) identity: Vec<Spanned<Identity>>,
     #[serde(default)]
     pub(super) trust: Vec<Spanned<Trust>>,
+    pub(super) signing_service: Option<Spanned<SigningService>>,
+    pub(super) external_ca: Option<Spanned<ExternalCa>>,
+    pub(super) kubernetes: Option<Spanned<Kubernetes>>,
+    pub(super) admin: Option<Spanned<Admin>>,
+    pub(super) metrics: Option<Spanned<Metrics>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -28,6 +36,7 @@ pub(super) struct Handshaker {
     pub(super) idle_timeout_seconds: Option<Spanned<u64>>,
     pub(super) max_handshakes: Option<Spanned<u64>>,
     pub(super) max_handshakes_per_caller: Option<Spanned<u64>>,
+    pub(super) clock_skew_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) listener: Vec<Spanned<Listener>>,
 }
@@ -45,6 +54,7 @@ pub(super) struct Listener {
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
     pub(super) account: Option<Spanned<String>>,
+    pub(super) spiffe_id: Option<Spanned<String>>,
     pub(super) certificate_chain: Option<Spanned<PathBuf>>,
     pub(super) private_key: Option<Spanned<PathBuf>>,
 }
@@ -54,6 +64,53 @@ pub(super) struct Identity {
 pub(super) struct Trust {
     pub(super) authority: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<Vec<Spanned<PathBuf>>>>,
+    #[serde(default)]
+    pub(super) crls: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workload {
+    pub(super) service_account: Option<Spanned<String>>,
+    pub(super) service_accounts: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) spiffe_id: Option<Spanned<String>>,
+    pub(super) selectors: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningService {
+    pub(super) authorities: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) certificate_lifetime_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExternalCa {
+    pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) timeout_seconds: Option<Spanned<u64>>,
+    pub(super) certificate_lifetime_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kubernetes {
+    pub(super) pods_file: Option<Spanned<PathBuf>>,
+    pub(super) kubelet: Option<Spanned<String>>,
+    pub(super) kubelet_ca: Option<Spanned<PathBuf>>,
+    pub(super) kubelet_token: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) address: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) address: Option<Spanned<String>>,
 }
 
 /// The whole key that stands at this offset, or whose value does: the library's errors have the offset alone.

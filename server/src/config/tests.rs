@@ -1,3 +1,7 @@
+use std::{path::PathBuf, time::Duration};
+
+use alts_handshake::Identity;
+
 use super::*;
 
 const GOOD: &str = r#"[handshaker]
@@ -38,17 +42,22 @@ fn a_good_file_gives_what_it_says() {
     let listeners: Vec<_> = launch
         .listeners
         .iter()
-        .map(|listener| (listener.address.to_string(), listener.identity.as_str()))
+        .map(|listener| (listener.address.to_string(), listener.callers.clone()))
         .collect();
     assert_eq!(
         listeners,
         [
-            ("127.0.0.7:8080".to_owned(), "orders@prod.example.com"),
-            ("unix:/run/altsd/orders.sock".to_owned(), "spiffe://prod.example.com/cart"),
+            ("127.0.0.7:8080".to_owned(), Callers::Fixed("orders@prod.example.com".to_owned())),
+            (
+                "unix:/run/altsd/orders.sock".to_owned(),
+                Callers::Fixed("spiffe://prod.example.com/cart".to_owned()),
+            ),
         ]
     );
     assert!(matches!(launch.listeners[1].address, Address::Unix { mode: 0o660, .. }));
-    let Source::Files(files) = launch.source else { panic!("a file is no dev mode") };
+    let Source::Configured(configured) = launch.source else { panic!("a file is no dev mode") };
+    assert!(configured.issued.is_empty() && configured.ca.is_none());
+    let files = configured.files;
     let paths: Vec<_> = files
         .identities
         .iter()
@@ -72,7 +81,7 @@ fn a_good_file_gives_what_it_says() {
 #[test]
 fn every_limit_is_read_from_its_own_key() {
     let limits = "max_concurrent_streams = 1\nhandshake_timeout_seconds = 2\nidle_timeout_seconds = 3\n\
-                  max_handshakes = 4\nmax_handshakes_per_caller = 5\nmax_connections = 6";
+                  max_handshakes = 4\nmax_handshakes_per_caller = 5\nmax_connections = 6\nclock_skew_seconds = 0";
     let launch = read_text(&GOOD.replace("max_concurrent_streams = 7", limits)).expect("it is valid");
     let expected = Limits {
         max_concurrent_streams: 1,
@@ -81,6 +90,7 @@ fn every_limit_is_read_from_its_own_key() {
         max_handshakes: 4,
         max_handshakes_per_caller: 5,
         max_connections: 6,
+        clock_skew: Duration::ZERO,
     };
     assert_eq!(launch.limits, expected);
 }
@@ -144,6 +154,12 @@ fn a_change_of_the_good_file_that_makes_it_bad_is_refused_at_its_line_and_key() 
             "2: handshaker.max_handshakes_per_caller",
             "0 is out",
         ),
+        (
+            "max_concurrent_streams = 7",
+            "clock_skew_seconds = 61",
+            "2: handshaker.clock_skew_seconds",
+            "61 is out of range; it must be 0 to 60 seconds",
+        ),
         // Listeners.
         ("127.0.0.7:8080", "0.0.0.0:8080", "5: handshaker.listener[0].address", "0.0.0.0:8080 is not local"),
         (
@@ -179,7 +195,7 @@ fn a_change_of_the_good_file_that_makes_it_bad_is_refused_at_its_line_and_key() 
             "identity = \"orders@PROD",
             "identity = \"Orders@PROD",
             "6: handshaker.listener[0].identity",
-            "no [[identity]] has account Orders@prod.example.com",
+            "no [[identity]] and no [[workload]] has account Orders@prod.example.com",
         ),
         (
             "orders@PROD.example.com",
@@ -220,16 +236,205 @@ fn a_change_of_the_good_file_that_makes_it_bad_is_refused_at_its_line_and_key() 
             "prod.example.com is defined in line 24 already",
         ),
     ];
+    refused_all(GOOD, &cases);
+}
+
+/// What is replaced, by what; then line and key, and how the problem begins.
+type Change<'c> = (&'c str, &'c str, &'c str, &'c str);
+
+fn refused_all(good: &str, changes: &[Change<'_>]) {
     let mut wrong = Vec::new();
-    for (good, bad, place, problem) in cases {
-        assert!(GOOD.contains(good), "{good}");
-        let found = read_text(&GOOD.replacen(good, bad, 1)).map(drop).map_err(|error| error.to_string());
+    for (from, to, place, problem) in changes {
+        assert!(good.contains(from), "{from}");
+        let found = read_text(&good.replacen(from, to, 1)).map(drop).map_err(|error| error.to_string());
         let expected = format!("etc/altsd.toml:{place}: {problem}");
         if !found.as_ref().is_err_and(|found| found.starts_with(&expected)) {
-            wrong.push(format!("{bad:?}\n  expected {expected}\n  found    {found:?}"));
+            wrong.push(format!("{to:?}\n  expected {expected}\n  found    {found:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const WORKLOADS: &str = r#"state_directory = "state"
+
+[[handshaker.listener]]
+address = "127.0.0.7:8080"
+
+[[handshaker.listener]]
+address = "127.0.0.8:8080"
+identity = "cart@prod.example.com"
+
+[[workload]]
+service_account = "orders@prod.example.com"
+spiffe_id = "spiffe://prod.example.com/orders"
+selectors = ["uid:1000", "path:/usr/bin/orders"]
+
+[[workload]]
+service_accounts = ["cart@prod.example.com", "stock@PROD.example.com"]
+selectors = ["uid:1001"]
+
+[[workload]]
+spiffe_id = "spiffe://prod.example.com/batch"
+selectors = ["uid:1002"]
+
+[[identity]]
+account = "stock@prod.example.com"
+certificate_chain = "stock.pem"
+private_key = "stock.key"
+
+[[identity]]
+account = "spare@prod.example.com"
+
+[signing_service]
+authorities = ["prod.example.com", "spiffe://prod.example.com"]
+
+[kubernetes]
+pods_file = "pods.json"
+
+[admin]
+address = "unix:/run/altsd/admin.sock"
+
+[metrics]
+address = "127.0.0.1:9464"
+"#;
+
+#[test]
+fn workloads_get_what_their_entries_grant_and_the_ca_issues_what_has_no_files() {
+    let launch = read_text(WORKLOADS).expect("it is valid");
+    let callers: Vec<_> = launch.listeners.iter().map(|listener| listener.callers.clone()).collect();
+    assert_eq!(callers, [Callers::Attested, Callers::Fixed("cart@prod.example.com".to_owned())]);
+    let granted: Vec<Vec<_>> = launch
+        .workloads
+        .iter()
+        .map(|workload| workload.identities().iter().map(ToString::to_string).collect())
+        .collect();
+    assert_eq!(
+        granted,
+        [
+            vec!["orders@prod.example.com (spiffe://prod.example.com/orders)"],
+            vec!["cart@prod.example.com", "stock@prod.example.com"],
+            vec!["spiffe://prod.example.com/batch"],
+        ]
+    );
+    let Source::Configured(configured) = launch.source else { panic!("a file is no dev mode") };
+    let issued: Vec<_> = configured.issued.iter().map(Identity::account).collect();
+    assert_eq!(
+        issued,
+        [
+            "spare@prod.example.com",
+            "orders@prod.example.com",
+            "cart@prod.example.com",
+            "spiffe://prod.example.com/batch"
+        ]
+    );
+    assert_eq!(configured.files.identities.len(), 1);
+    let Some(Ca::SigningService { directory, lifetime, .. }) = configured.ca else { panic!("there is one") };
+    assert_eq!((directory.value, lifetime), (PathBuf::from("etc/state"), Duration::from_secs(3_600)));
+    assert_eq!(launch.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9464"));
+}
+
+#[test]
+fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
+    let cases = [
+        // Names.
+        ("service_account = \"orders", "# \"orders", "10: workload[0].selectors[1]", ""),
+        ("service_accounts = [", "service_account = \"a@b\"\nx = [", "16: workload[1].x", "unknown field"),
+        (
+            "service_accounts = [",
+            "service_account = \"a@prod.example.com\"\nservice_accounts = [",
+            "15: workload[1].service_account",
+            "a workload has either service_account",
+        ),
+        ("spiffe_id = \"spiffe://prod.example.com/batch\"", "", "19: workload[2].service_account", "a workload"),
+        ("\"stock@PROD", "\"stock PROD", "16: workload[1].service_accounts[1]", "\"stock PROD.example.com\" is"),
+        (
+            "\"spiffe://prod.example.com/orders\"",
+            "\"spiffe://prod.example.com\"",
+            "12: workload[0].spiffe_id",
+            "\"spiffe://prod.example.com\" is no account: a SPIFFE ID has a path",
+        ),
+        (
+            "service_accounts = [\"cart@prod.example.com\", \"stock@PROD.example.com\"]",
+            "service_account = \"stock@prod.example.com\"\nspiffe_id = \"spiffe://prod.example.com/stock\"",
+            "8: handshaker.listener[1].identity",
+            "no [[identity]] and no",
+        ),
+        (
+            "account = \"stock@prod.example.com\"",
+            "account = \"spiffe://prod.example.com/stock\"\nspiffe_id = \"spiffe://prod.example.com/stock\"",
+            "25: identity[0].spiffe_id",
+            "spiffe://prod.example.com/stock is a SPIFFE ID and so the only name",
+        ),
+        // Selectors.
+        ("selectors = [\"uid:1001\"]", "", "15: workload[1].selectors", "is missing"),
+        ("[\"uid:1001\"]", "[]", "17: workload[1].selectors", ""),
+        ("[\"uid:1001\"]", "[\"uid:one\"]", "17: workload[1].selectors[0]", ""),
+        ("[\"uid:1001\"]", "[\"colour:red\"]", "17: workload[1].selectors[0]", ""),
+        ("[\"uid:1001\"]", "[\"uid:1001\", \"uid:1000\"]", "17: workload[1].selectors", ""),
+        ("[\"uid:1001\"]", "[\"uid:1002\"]", "19: workload[2]", "the workload of line 15 has as many selectors"),
+        ("[\"uid:1001\"]", "[\"gid:7\"]", "19: workload[2]", "the workload of line 15 has as many selectors"),
+        // Issuers.
+        ("[signing_service]", "[signing]", "31: signing", "unknown field"),
+        (
+            "[signing_service]\nauthorities = [\"prod.example.com\", \"spiffe://prod.example.com\"]",
+            "",
+            "29: identity[1].account",
+            "spare@prod.example.com has no certificate_chain and private_key, and nothing issues",
+        ),
+        (
+            "[\"prod.example.com\", \"spiffe://prod.example.com\"]",
+            "[\"prod.example.com\"]",
+            "11: workload[0].service_account",
+            "spiffe://prod.example.com is none of the authorities of [signing_service]",
+        ),
+        ("[\"prod.example.com\", \"spiffe", "[\"prod_example\", \"spiffe", "32: signing_service.authorities[0]", "\"prod"),
+        ("[\"prod.example.com\", \"spiffe://prod.example.com\"]", "[]", "32: signing_service.authorities", "the list"),
+        ("state_directory = \"state\"", "", "31: state_directory", "is missing; the signing service keeps its keys"),
+        ("[admin]", "[external_ca]\ncommand = [\"/bin/ca\"]\n[admin]", "37: external_ca", "goes not together with"),
+        ("\n[kubernetes]", "certificate_lifetime_seconds = 299\n[kubernetes]", "33: signing_service.certificate_lifetime_seconds", "299 is out of range; it must be 300 to 86400 seconds"),
+        // Operation.
+        ("unix:/run/altsd/admin.sock", "127.0.0.1:1", "38: admin.address", "must be a unix socket"),
+        ("\"127.0.0.1:9464\"", "\":9464\"", "41: metrics.address", "\":9464\" is no address"),
+        ("pods_file = \"pods.json\"", "", "34: kubernetes", "has either pods_file, or kubelet"),
+        ("pods_file = \"pods.json\"", "kubelet = \"http://10.0.0.1:10255\"", "35: kubernetes.kubelet", "\"http://10.0.0.1"),
+        ("pods_file = \"pods.json\"", "pods_file = \"p\"\nkubelet_ca = \"c\"", "34: kubernetes", "has either"),
+    ];
+    refused_all(WORKLOADS, &cases);
+}
+
+#[test]
+fn a_listener_without_identity_needs_workloads_to_tell_callers_apart_by() {
+    let text = "[[handshaker.listener]]\naddress = '127.0.0.1:0'\n[[identity]]\naccount='a@b'\n\
+                certificate_chain='c'\nprivate_key='k'";
+    let error = read_text(text).expect_err("nobody could be served").to_string();
+    assert!(
+        error.starts_with(
+            "etc/altsd.toml:1: handshaker.listener[0].identity: is missing, and there is no [[workload]]"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_external_ca_is_a_program_by_its_absolute_path() {
+    let text = WORKLOADS.replace(
+        "[signing_service]\nauthorities = [\"prod.example.com\", \"spiffe://prod.example.com\"]",
+        "[external_ca]\ncommand = [\"/usr/bin/sign\", \"--now\"]\ntimeout_seconds = 3",
+    );
+    let launch = read_text(&text).expect("it is valid");
+    let Source::Configured(Configured { ca: Some(Ca::External { command, timeout, .. }), .. }) = launch.source
+    else {
+        panic!("there is one")
+    };
+    assert_eq!(command.value, ["/usr/bin/sign", "--now"]);
+    assert_eq!(timeout, Duration::from_secs(3));
+    let cases = [
+        ("\"/usr/bin/sign\"", "\"sign\"", "32: external_ca.command", "the command must begin with the absolute path"),
+        ("[\"/usr/bin/sign\", \"--now\"]", "[]", "32: external_ca.command", "the command must begin with"),
+        ("command = [\"/usr/bin/sign\", \"--now\"]", "", "31: external_ca.command", "is missing"),
+        ("timeout_seconds = 3", "timeout_seconds = 301", "33: external_ca.timeout_seconds", "301 is out of range"),
+    ];
+    refused_all(&text, &cases);
 }
 
 #[test]

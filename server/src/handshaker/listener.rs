@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use alts_proto::gcp::handshaker_service_server::HandshakerServiceServer;
 use futures_util::{Stream, stream};
 use nix::sys::stat::{Mode, fchmod};
 use tokio::{
@@ -17,13 +16,10 @@ use tokio::{
     sync::Semaphore,
     time::sleep,
 };
-use tonic::transport::Server;
+use tonic::{service::Routes, transport::Server};
 
-use super::{
-    connection::Connection,
-    service::{Handshaker, MAX_MESSAGE},
-};
-use crate::config::Address;
+use super::connection::Connection;
+use crate::{attest::Caller, config::Address};
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -78,41 +74,36 @@ impl Listener {
     /// Serves until `stop` resolves and the streams in progress have ended.
     pub(crate) async fn serve(
         self,
-        handshaker: Handshaker,
+        services: Routes,
         limits: ListenerLimits,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let service = HandshakerServiceServer::new(handshaker).max_decoding_message_size(MAX_MESSAGE);
         let server = Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_routes(services);
         match self {
             Self::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {
-                    let (connection, _) = listener.accept().await?;
+                    let (socket, _) = listener.accept().await?;
                     // It fails for a connection that is already gone, which then ends by itself.
-                    let _ = connection.set_nodelay(true);
-                    Ok(connection)
+                    let _ = socket.set_nodelay(true);
+                    let caller = Caller::of_tcp(&socket);
+                    Ok((socket, caller))
                 };
-                server
-                    .serve_with_incoming_shutdown(
-                        service,
-                        incoming(listener, limits.connections, accept),
-                        stop,
-                    )
-                    .await
+                let incoming = incoming(listener, limits.connections, accept);
+                server.serve_with_incoming_shutdown(incoming, stop).await
             }
             Self::Unix(listener) => {
-                let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
-                server
-                    .serve_with_incoming_shutdown(
-                        service,
-                        incoming(listener, limits.connections, accept),
-                        stop,
-                    )
-                    .await
+                let accept = async |listener: &UnixListener| {
+                    let (socket, _) = listener.accept().await?;
+                    let caller = Caller::of_unix(&socket);
+                    Ok((socket, caller))
+                };
+                let incoming = incoming(listener, limits.connections, accept);
+                server.serve_with_incoming_shutdown(incoming, stop).await
             }
         }
     }
@@ -125,7 +116,7 @@ impl Listener {
 fn incoming<L, C>(
     listener: L,
     connections: usize,
-    accept: impl AsyncFn(&L) -> io::Result<C>,
+    accept: impl AsyncFn(&L) -> io::Result<(C, Caller)>,
 ) -> impl Stream<Item = io::Result<Connection<C>>> {
     let places = Arc::new(Semaphore::new(connections));
     stream::unfold((listener, places, accept), |(listener, places, accept)| async move {
@@ -133,8 +124,9 @@ fn incoming<L, C>(
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
-                Ok(socket) => {
-                    return Some((Ok(Connection::new(socket, place)), (listener, places, accept)));
+                Ok((socket, caller)) => {
+                    let connection = Connection::new(socket, caller, place);
+                    return Some((Ok(connection), (listener, places, accept)));
                 }
                 Err(problem) if problem.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(problem) => {

@@ -3,6 +3,7 @@
 //! `session` is the conversation of one stream and does no I/O; `service` moves its messages and keeps its
 //! limits; `listener` opens the sockets.
 
+mod caller;
 mod connection;
 mod listener;
 mod refusal;
@@ -11,5 +12,6 @@ mod response;
 mod service;
 mod session;
 
+pub(crate) use caller::{Attestation, Entitlement};
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};

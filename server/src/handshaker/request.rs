@@ -1,8 +1,8 @@
 //! From the start messages of a program to what the engine is set up with, or to what is wrong with them.
 
-use alts_handshake::{ExpectedPeers, Preferences, RpcVersions};
+use alts_handshake::{ExpectedPeers, Identity, Preferences, Role, RpcVersions};
 use alts_proto::gcp::{
-    HandshakeProtocol, Identity, RpcProtocolVersions, StartClientHandshakeReq, StartServerHandshakeReq,
+    self, HandshakeProtocol, RpcProtocolVersions, StartClientHandshakeReq, StartServerHandshakeReq,
     TransportProtocolPreferences, identity::IdentityOneof, rpc_protocol_versions::Version,
 };
 use tonic::Code;
@@ -11,12 +11,18 @@ use super::refusal::Refusal;
 
 /// A start message that can be acted on.
 pub(crate) struct Start {
+    /// Which end of its connection the program is.
+    pub(crate) role: Role,
     pub(crate) preferences: Preferences,
     pub(crate) expected: ExpectedPeers,
+    /// The accounts that the program would like to be one of; any, if there is none.
+    pub(crate) wished: Vec<String>,
+    /// What the peer has sent already.
+    pub(crate) in_bytes: Vec<u8>,
 }
 
-/// Reads a client's start for a caller who owns `account`.
-pub(crate) fn client_start(request: &StartClientHandshakeReq, account: &str) -> Result<Start, Refusal> {
+/// Reads a client's start.
+pub(crate) fn client_start(request: &StartClientHandshakeReq) -> Result<Start, Refusal> {
     if request.handshake_security_protocol() != HandshakeProtocol::Alts {
         return Err(Refusal::of_request(
             Code::InvalidArgument,
@@ -27,7 +33,6 @@ pub(crate) fn client_start(request: &StartClientHandshakeReq, account: &str) -> 
             ),
         ));
     }
-    check_ownership(request.local_identity.as_slice(), account)?;
     let preferences = Preferences::new(
         &request.record_protocols,
         &request.application_protocols,
@@ -36,13 +41,16 @@ pub(crate) fn client_start(request: &StartClientHandshakeReq, account: &str) -> 
         request.max_frame_size,
     )?;
     Ok(Start {
+        role: Role::Client,
         preferences: preferences.with_known_record_protocols()?,
         expected: ExpectedPeers::new(request.target_identities.iter().map(account_name)),
+        wished: account_names(request.local_identity.as_slice()),
+        in_bytes: Vec::new(),
     })
 }
 
-/// Reads a server's start for a caller who owns `account`.
-pub(crate) fn server_start(request: &StartServerHandshakeReq, account: &str) -> Result<Start, Refusal> {
+/// Reads a server's start.
+pub(crate) fn server_start(request: StartServerHandshakeReq) -> Result<Start, Refusal> {
     let alts = HandshakeProtocol::Alts as i32;
     let Some(parameters) = request.handshake_parameters.get(&alts) else {
         return Err(Refusal::of_request(
@@ -51,7 +59,6 @@ pub(crate) fn server_start(request: &StartServerHandshakeReq, account: &str) -> 
             "handshake_parameters has no entry for ALTS (2), the only protocol that is served",
         ));
     };
-    check_ownership(&parameters.local_identities, account)?;
     let preferences = Preferences::new(
         &parameters.record_protocols,
         &request.application_protocols,
@@ -59,28 +66,41 @@ pub(crate) fn server_start(request: &StartServerHandshakeReq, account: &str) -> 
         rpc_versions(request.rpc_versions.as_ref()),
         request.max_frame_size,
     )?;
-    // A server cannot tell its handshaker whom to accept.
-    Ok(Start { preferences, expected: ExpectedPeers::default() })
+    Ok(Start {
+        role: Role::Server,
+        preferences,
+        // A server cannot tell its handshaker whom to accept.
+        expected: ExpectedPeers::default(),
+        wished: account_names(&parameters.local_identities),
+        in_bytes: request.in_bytes,
+    })
 }
 
-/// A wished own identity selects among what the caller owns; it is never a claim.
-fn check_ownership(wished: &[Identity], account: &str) -> Result<(), Refusal> {
-    let owned = |identity: &Identity| {
-        alts_handshake::Identity::parse(account_name(identity)).is_ok_and(|wish| wish.account() == account)
+/// Chooses the identity of a handshake. A wish selects among what the caller is entitled to, it is never a claim;
+/// without a wish it is the first.
+pub(crate) fn choose<'i>(entitled: &'i [Identity], wished: &[String]) -> Result<&'i Identity, Refusal> {
+    let parsed = |name: &String| Identity::parse(name).ok();
+    let owned = |wish: Identity| entitled.iter().find(|identity| identity.account() == wish.account());
+    let chosen = if wished.is_empty() {
+        entitled.first()
+    } else {
+        wished.iter().filter_map(parsed).find_map(owned)
     };
-    if wished.is_empty() || wished.iter().any(owned) {
-        return Ok(());
-    }
-    let names: Vec<_> = wished.iter().take(4).map(account_name).collect();
-    Err(Refusal::of_request(
-        Code::PermissionDenied,
-        "local_identity_not_owned",
-        format!("the caller is {account:?} and asks to be {}", names.join(", ")),
-    ))
+    chosen.ok_or_else(|| {
+        let names = |names: &mut dyn Iterator<Item = &str>| names.take(4).collect::<Vec<_>>().join(", ");
+        let owned = names(&mut entitled.iter().map(Identity::account));
+        let wished = names(&mut wished.iter().map(String::as_str));
+        let text = format!("the caller is {owned} and asks to be {wished}");
+        Refusal::of_request(Code::PermissionDenied, "local_identity_not_owned", text)
+    })
+}
+
+fn account_names(identities: &[gcp::Identity]) -> Vec<String> {
+    identities.iter().map(|identity| account_name(identity).to_owned()).collect()
 }
 
 /// The service account of an identity. A host name is none: it equals no account, and so matches nothing.
-fn account_name(identity: &Identity) -> &str {
+fn account_name(identity: &gcp::Identity) -> &str {
     match &identity.identity_oneof {
         Some(IdentityOneof::ServiceAccount(name)) => name,
         Some(IdentityOneof::Hostname(_)) | None => "",

@@ -1,12 +1,13 @@
 //! Moves the messages of streams between tonic and [`Session`], and keeps their limits.
 
 use std::{
+    collections::HashMap,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use alts_handshake::{Established, SecureRandom};
+use alts_handshake::{Established, Role, SecureRandom};
 use alts_proto::gcp::{
     HandshakerReq, HandshakerResp, handshaker_req::ReqOneof, handshaker_service_server::HandshakerService,
 };
@@ -19,21 +20,26 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::field;
 
 use super::{
+    caller::{self, Entitlement},
     refusal::{Refusal, Style},
+    request::{self, Start},
     session::{Answer, MAX_IN_BYTES, Session},
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::{attest::Caller, clock::Clock, identity::Keeper, snapshot::Current};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
 pub(crate) const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
 
 /// What all listeners share.
 pub(crate) struct Shared {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) clock: Box<dyn Clock>,
-    pub(crate) random: Box<dyn SecureRandom + Send + Sync>,
+    pub(crate) current: Arc<Current>,
+    pub(crate) keeper: Keeper,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn SecureRandom + Send + Sync>,
     /// One permit for each handshake that may be in progress at once.
     pub(crate) handshakes: Arc<Semaphore>,
+    /// The same for each account, so that one caller cannot keep out the others.
+    pub(crate) handshakes_of: HashMap<String, Arc<Semaphore>>,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -46,18 +52,16 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
-/// The service on one listener: everyone who reaches it is the same caller.
+/// The service on one listener.
 pub(crate) struct Handshaker {
     shared: Arc<Shared>,
-    account: Arc<str>,
-    /// As `Shared::handshakes`, for this caller.
-    handshakes: Arc<Semaphore>,
+    entitlement: Entitlement,
 }
 
 impl Handshaker {
-    /// Serves callers that own `account`, with at most `max_handshakes` of theirs in progress.
-    pub(crate) fn new(shared: Arc<Shared>, account: &str, max_handshakes: usize) -> Self {
-        Self { shared, account: account.into(), handshakes: Arc::new(Semaphore::new(max_handshakes)) }
+    /// Serves the callers of a listener.
+    pub(crate) fn new(shared: Arc<Shared>, entitlement: Entitlement) -> Self {
+        Self { shared, entitlement }
     }
 }
 
@@ -69,18 +73,13 @@ impl HandshakerService for Handshaker {
         &self,
         request: Request<Streaming<HandshakerReq>>,
     ) -> Result<Response<Self::DoHandshakeStream>, Status> {
-        let Some(credentials) = self.shared.snapshot.credentials(&self.account) else {
-            let text = format!("there is no certificate for {}", self.account);
-            let refusal = Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text);
-            report_failure(&refusal, None, &self.account);
-            return Err(refusal.into_status());
-        };
         let user_agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
         let driver = Driver {
             style: Style::for_user_agent(user_agent),
-            session: Session::new(credentials.clone(), self.shared.snapshot.trust().clone()),
+            caller: request.extensions().get::<Caller>().cloned(),
+            entitlement: self.entitlement.clone(),
+            session: Session::default(),
             shared: self.shared.clone(),
-            caller_handshakes: self.handshakes.clone(),
             running: None,
         };
         let (responses, receiver) = mpsc::channel(1);
@@ -98,7 +97,8 @@ type Item = Result<HandshakerResp, Status>;
 /// One stream. It runs in a task of its own: its time passes also while the caller takes no response.
 struct Driver {
     shared: Arc<Shared>,
-    caller_handshakes: Arc<Semaphore>,
+    caller: Option<Caller>,
+    entitlement: Entitlement,
     session: Session,
     style: Style,
     running: Option<Running>,
@@ -107,12 +107,13 @@ struct Driver {
 /// A handshake in progress. Dropped without a verdict it is one whose caller has gone.
 struct Running {
     shared: Arc<Shared>,
-    account: String,
     /// Which end of its connection the caller is.
     side: &'static str,
+    /// Empty until it is known.
+    account: String,
     since: Instant,
     verdict: bool,
-    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// A response, and whether another may follow it. The end of the RPC goes out together with the last one.
@@ -131,11 +132,16 @@ impl Driver {
                 received = inbound.message() => received,
                 () = responses.closed() => break,
             };
-            let awaited_start = self.session.awaits_start();
-            let Some(reply) = self.reply(received) else { break };
-            if awaited_start {
+            if self.session.awaits_start() {
                 limit = Box::pin(sleep(self.shared.timeouts.handshake));
             }
+            let reply = tokio::select! {
+                biased;
+                () = &mut limit => break self.time_is_up(&responses),
+                reply = self.reply(received) => reply,
+                () = responses.closed() => break,
+            };
+            let Some(reply) = reply else { break };
             let last = !reply.1;
             tokio::select! {
                 biased;
@@ -146,19 +152,16 @@ impl Driver {
     }
 
     /// The answer to what was received; nothing if the caller is done or gone.
-    fn reply(&mut self, received: Result<Option<HandshakerReq>, Status>) -> Option<Reply> {
+    async fn reply(&mut self, received: Result<Option<HandshakerReq>, Status>) -> Option<Reply> {
         let request = match received {
             Ok(request) => request?,
             Err(status) => return Some((self.refuse(unreadable(&status)?, 0), false)),
         };
         let in_bytes = in_bytes_len(&request);
-        if self.session.awaits_start() {
-            match self.admit(side(&request)) {
-                Ok(running) => self.running = Some(running),
-                Err(refusal) => return Some((self.refuse(refusal, in_bytes), false)),
-            }
+        let mut answer = self.session.answer(request, self.shared.clock.now(), &*self.shared.random);
+        if let Answer::Begin(start) = answer {
+            answer = self.begin(*start).await.unwrap_or_else(Answer::Refused);
         }
-        let answer = self.session.answer(request, self.shared.clock.now(), &*self.shared.random);
         Some(match answer {
             Answer::GoOn(response) => (Ok(response), true),
             Answer::Done(response, established) => {
@@ -166,28 +169,26 @@ impl Driver {
                 (Ok(response), false)
             }
             Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), false),
+            // begin() gives no other start.
+            Answer::Begin(_) => return None,
         })
     }
 
-    /// Takes the permits for a handshake, or refuses it at once, before any public-key operation.
-    fn admit(&self, side: &'static str) -> Result<Running, Refusal> {
-        let permit = |semaphore: &Arc<Semaphore>, whose: &str| {
-            semaphore.clone().try_acquire_owned().map_err(|_| {
-                let text = format!("too many handshakes in progress {whose}");
-                Refusal::of_limit(Code::ResourceExhausted, "handshakes_too_many", text)
-            })
-        };
-        Ok(Running {
-            shared: self.shared.clone(),
-            account: self.session.account().to_owned(),
-            side,
-            since: self.shared.clock.monotonic(),
-            verdict: false,
-            _permits: (
-                permit(&self.caller_handshakes, "for this caller")?,
-                permit(&self.shared.handshakes, "in total")?,
-            ),
-        })
+    /// Begins a handshake as the identity that its caller is entitled to. What limits it comes first, then who the
+    /// caller is: neither costs a public-key operation.
+    async fn begin(&mut self, start: Start) -> Result<Answer, Refusal> {
+        let mut running = Running::new(&self.shared, side(start.role));
+        running.permits.push(permit(&self.shared.handshakes, "in total")?);
+        let running = self.running.insert(running);
+        let entitled = self.entitlement.of(self.caller.as_ref()).await?;
+        let identity = request::choose(&entitled, &start.wished)?;
+        identity.account().clone_into(&mut running.account);
+        // Every account of the configuration has its own; others are not given out.
+        if let Some(permits) = self.shared.handshakes_of.get(identity.account()) {
+            running.permits.push(permit(permits, "for this caller")?);
+        }
+        let grant = caller::grant(&self.shared, identity).await?;
+        Ok(self.session.begin(start, grant, self.shared.clock.now(), &*self.shared.random))
     }
 
     /// Tells the caller that it took too long, if it still takes anything.
@@ -227,7 +228,7 @@ impl Driver {
     }
 
     fn report_failure(&mut self, refusal: &Refusal) {
-        report_failure(refusal, self.running.as_ref(), self.session.account());
+        report_failure(refusal, self.running.as_ref());
         if let Some(running) = &mut self.running {
             running.verdict = true;
         }
@@ -235,11 +236,11 @@ impl Driver {
 }
 
 /// One line for each failure.
-fn report_failure(refusal: &Refusal, running: Option<&Running>, account: &str) {
+fn report_failure(refusal: &Refusal, running: Option<&Running>) {
     tracing::warn!(
         reason = refusal.reason,
         side = running.map(|running| running.side),
-        local = account,
+        local = running.map(|running| running.account.as_str()),
         duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
         "handshake refused: {}",
         refusal.text
@@ -271,11 +272,31 @@ impl Drop for Running {
     }
 }
 
-fn side(request: &HandshakerReq) -> &'static str {
-    match &request.req_oneof {
-        Some(ReqOneof::ClientStart(_)) => "client",
-        Some(ReqOneof::ServerStart(_)) => "server",
-        Some(ReqOneof::Next(_)) | None => "unknown",
+impl Running {
+    fn new(shared: &Arc<Shared>, side: &'static str) -> Self {
+        Self {
+            shared: shared.clone(),
+            side,
+            account: String::new(),
+            since: shared.clock.monotonic(),
+            verdict: false,
+            permits: Vec::new(),
+        }
+    }
+}
+
+/// A place among the handshakes in progress, or a refusal at once.
+fn permit(places: &Arc<Semaphore>, whose: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+    places.clone().try_acquire_owned().map_err(|_| {
+        let text = format!("too many handshakes in progress {whose}");
+        Refusal::of_limit(Code::ResourceExhausted, "handshakes_too_many", text)
+    })
+}
+
+fn side(role: Role) -> &'static str {
+    match role {
+        Role::Client => "client",
+        Role::Server => "server",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alts_handshake::{
-    ClientSetup, Credentials, Established, Handshake, Outcome, SecureRandom, ServerSetup, Setup, Trust,
+    ClientSetup, Credentials, Established, Handshake, Outcome, Role, SecureRandom, ServerSetup, Setup, Trust,
 };
 use alts_proto::gcp::{HandshakerReq, HandshakerResp, handshaker_req::ReqOneof};
 use pki_types::UnixTime;
@@ -22,21 +22,30 @@ pub(crate) const MAX_IN_BYTES: usize = 1 << 20;
 const MAX_REQUESTS: u32 = 8_192;
 
 /// One stream of a caller.
+#[derive(Default)]
 pub(crate) struct Session {
-    credentials: Arc<Credentials>,
-    trust: Arc<Trust>,
     requests: u32,
     state: State,
 }
 
+#[derive(Default)]
 enum State {
+    #[default]
     AwaitStart,
     Handshaking(Box<Handshake>),
     Over,
 }
 
+/// What a handshake is begun with, once it is known who the caller is.
+pub(crate) struct Grant {
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) trust: Arc<Trust>,
+}
+
 /// The answer to one request.
 pub(crate) enum Answer {
+    /// A start message: the caller is to be identified, then comes [`Session::begin`].
+    Begin(Box<Start>),
     /// The stream goes on.
     GoOn(HandshakerResp),
     /// The stream ends with a result.
@@ -46,19 +55,9 @@ pub(crate) enum Answer {
 }
 
 impl Session {
-    /// A stream of a caller that owns `credentials`.
-    pub(crate) fn new(credentials: Arc<Credentials>, trust: Arc<Trust>) -> Self {
-        Self { credentials, trust, requests: 0, state: State::AwaitStart }
-    }
-
     /// Whether the next request has to be a start message.
     pub(crate) fn awaits_start(&self) -> bool {
         matches!(self.state, State::AwaitStart)
-    }
-
-    /// The account of the caller.
-    pub(crate) fn account(&self) -> &str {
-        self.credentials.identity().account()
     }
 
     /// Answers one request.
@@ -68,8 +67,31 @@ impl Session {
         now: UnixTime,
         random: &dyn SecureRandom,
     ) -> Answer {
-        let answer = self.try_answer(request, now, random).unwrap_or_else(Answer::Refused);
-        if !matches!(answer, Answer::GoOn(_)) {
+        let answer = self.try_answer(request, now, random);
+        self.settle(answer)
+    }
+
+    /// Begins the handshake that a start message asked for.
+    pub(crate) fn begin(
+        &mut self,
+        start: Start,
+        grant: Grant,
+        now: UnixTime,
+        random: &dyn SecureRandom,
+    ) -> Answer {
+        let Start { role, preferences, expected, in_bytes, .. } = start;
+        let setup = Setup { credentials: grant.credentials, trust: grant.trust, expected, preferences };
+        let answer = match role {
+            Role::Client => self.begin_client(setup, now, random),
+            Role::Server => self.begin_server(setup, &in_bytes, now, random),
+        };
+        self.settle(answer)
+    }
+
+    /// Ends the stream after a result or a refusal.
+    fn settle(&mut self, answer: Result<Answer, Refusal>) -> Answer {
+        let answer = answer.unwrap_or_else(Answer::Refused);
+        if matches!(answer, Answer::Done(..) | Answer::Refused(_)) {
             self.state = State::Over;
         }
         answer
@@ -92,13 +114,11 @@ impl Session {
         })?;
         match (&mut self.state, request) {
             (State::AwaitStart, ReqOneof::ClientStart(start)) => {
-                let start = request::client_start(&start, self.account())?;
-                self.begin_client(start, now, random)
+                Ok(Answer::Begin(Box::new(request::client_start(&start)?)))
             }
             (State::AwaitStart, ReqOneof::ServerStart(start)) => {
                 check_in_bytes(&start.in_bytes)?;
-                let parsed = request::server_start(&start, self.account())?;
-                self.begin_server(parsed, &start.in_bytes, now, random)
+                Ok(Answer::Begin(Box::new(request::server_start(start)?)))
             }
             (State::AwaitStart, ReqOneof::Next(_)) => {
                 Err(misplaced("start_missing", "next came before client_start or server_start"))
@@ -116,11 +136,11 @@ impl Session {
 
     fn begin_client(
         &mut self,
-        start: Start,
+        setup: Setup,
         now: UnixTime,
         random: &dyn SecureRandom,
     ) -> Result<Answer, Refusal> {
-        let setup = ClientSetup { common: self.setup(start), ticket: None, grease: None };
+        let setup = ClientSetup { common: setup, ticket: None, grease: None };
         let (handshake, out_frames) = Handshake::client(setup, now, random)
             .map_err(|error| Refusal::of_handshake(&error, Vec::new()))?;
         self.state = State::Handshaking(Box::new(handshake));
@@ -129,25 +149,16 @@ impl Session {
 
     fn begin_server(
         &mut self,
-        start: Start,
+        setup: Setup,
         in_bytes: &[u8],
         now: UnixTime,
         random: &dyn SecureRandom,
     ) -> Result<Answer, Refusal> {
-        let setup = ServerSetup { common: self.setup(start), resumption: None };
+        let setup = ServerSetup { common: setup, resumption: None };
         let mut handshake = Box::new(Handshake::server(setup));
         let answer = step(&mut handshake, in_bytes, now, random);
         self.state = State::Handshaking(handshake);
         answer
-    }
-
-    fn setup(&self, start: Start) -> Setup {
-        Setup {
-            credentials: self.credentials.clone(),
-            trust: self.trust.clone(),
-            expected: start.expected,
-            preferences: start.preferences,
-        }
     }
 }
 
@@ -188,15 +199,12 @@ mod tests {
     use alts_handshake::SystemRandom;
 
     use super::*;
-    use crate::identity::dev;
 
     #[test]
     fn a_stream_that_is_over_answers_nothing_more() {
         let (now, random) =
             (UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600)), SystemRandom::new());
-        let snapshot = dev::load("alice", now, &random).expect("it needs nothing");
-        let credentials = snapshot.credentials("alice@dev.altsd.internal").expect("it was made");
-        let mut session = Session::new(credentials.clone(), snapshot.trust().clone());
+        let mut session = Session::default();
         let next = || HandshakerReq { req_oneof: Some(ReqOneof::Next(Default::default())) };
         for reason in ["start_missing", "stream_over", "stream_over"] {
             match session.answer(next(), now, &random) {

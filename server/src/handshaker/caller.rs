@@ -1,0 +1,94 @@
+//! Who a caller is to the handshaker: the identities that it is entitled to, and the credentials of the one it
+//! handshakes as.
+
+use std::sync::Arc;
+
+use alts_handshake::Identity;
+use tonic::Code;
+
+use super::{refusal::Refusal, service::Shared, session::Grant};
+use crate::attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads};
+
+/// How the callers of a listener are told apart.
+#[derive(Clone)]
+pub(crate) enum Entitlement {
+    /// Not at all: all of them are this one workload, whom alone its socket is open to.
+    Fixed(Identity),
+    /// By what the kernel says of them.
+    Attested(Arc<Attestation>),
+}
+
+/// What the kernel says, and what follows from it.
+pub(crate) struct Attestation {
+    pub(crate) attestor: Attestor,
+    pub(crate) workloads: Workloads,
+}
+
+impl Entitlement {
+    /// The identities that a caller may handshake as, the one first that it gets without asking.
+    pub(super) async fn of(&self, caller: Option<&Caller>) -> Result<Vec<Identity>, Refusal> {
+        match self {
+            Self::Fixed(identity) => Ok(vec![identity.clone()]),
+            Self::Attested(attestation) => {
+                let (attested, workload) = attestation.of(caller).await?;
+                let workload = workload.ok_or_else(|| unknown(&attested))?;
+                Ok(workload.identities().to_vec())
+            }
+        }
+    }
+}
+
+impl Attestation {
+    /// Who the caller is, and the workload that this makes it, if any.
+    pub(super) async fn of(
+        &self,
+        caller: Option<&Caller>,
+    ) -> Result<(Arc<Attested>, Option<&Workload>), AttestError> {
+        // Every connection of a listener has one; without it nothing is known, and so nothing granted.
+        let caller = caller.ok_or(AttestError::Unknown)?;
+        let attested = caller.attest(&self.attestor).await?;
+        let workload = self.workloads.of(&attested.selectors);
+        Ok((attested, workload))
+    }
+}
+
+impl From<AttestError> for Refusal {
+    fn from(error: AttestError) -> Self {
+        if error.is_own_fault() {
+            Self::of_limit(Code::Unavailable, error.reason(), error.to_string())
+        } else {
+            Self::of_request(Code::Unauthenticated, error.reason(), error.to_string())
+        }
+    }
+}
+
+/// The caller may know what it is; what it would have to be is for the operator.
+pub(super) fn unknown(attested: &Attested) -> Refusal {
+    let found: Vec<_> = attested.selectors.iter().map(Selector::to_string).collect();
+    let text = format!("no workload is configured for this caller, which is {}", found.join(" "));
+    Refusal::of_request(Code::Unauthenticated, "workload_unknown", text)
+}
+
+/// What a handshake as `identity` is begun with. Waits, for a bounded time, for a certificate that is not there yet.
+pub(super) async fn grant(shared: &Shared, identity: &Identity) -> Result<Grant, Refusal> {
+    let account = identity.account();
+    let usable = || {
+        let snapshot = shared.current.load();
+        let credentials = snapshot.credentials(account)?.clone();
+        Some(Grant { credentials, trust: snapshot.trust().clone() })
+    };
+    let now = shared.clock.now().as_secs();
+    if let Some(grant) = usable() {
+        let (from, to) = grant.credentials.validity();
+        if (from..=to).contains(&now) {
+            return Ok(grant);
+        }
+    }
+    let demanded = shared.keeper.demand(account).await;
+    // The old certificate of one that cannot be renewed: the engine says what is wrong with it.
+    usable().ok_or_else(|| {
+        let why = demanded.err().map(|error| format!(": {error}")).unwrap_or_default();
+        let text = format!("there is no certificate for {account}{why}");
+        Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text)
+    })
+}
