@@ -55,7 +55,7 @@ class Handshakers:
     """One daemon with an address for every identity, and one of another authority."""
 
     def __init__(self, binary, directory):
-        self._block = free_block(len(IDENTITIES) + 3)
+        self._block = free_block(len(IDENTITIES) + 4)
         self.addresses = {name: self._tcp(i) for i, name in enumerate(IDENTITIES)}
         self.addresses["go-unix"] = f"unix:{directory}/go.sock"
         # grpc core, and with it Envoy, sends the socket's path as the authority of its request. Rust's
@@ -64,6 +64,7 @@ class Handshakers:
         self.addresses[INTRUDER.name] = self._tcp(len(IDENTITIES))
         self.dev_address = self._tcp(len(IDENTITIES) + 1)
         self.dead_address = self._tcp(len(IDENTITIES) + 2)
+        self.attested_address = self._tcp(len(IDENTITIES) + 3)
 
         self.main = self._start("altsd", binary, directory, IDENTITIES.values(), ["root.pem"])
         try:

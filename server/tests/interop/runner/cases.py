@@ -69,6 +69,11 @@ def single_cases():
     for peer in ("python", "go", "java"):
         run = partial(play.silent_resolver, peer=peer)
         yield Case(f"{peer}→{peer}", "silent-resolver", (peer, "exec", "root"), run)
+    # The one that can only ask over TCP, and one that asks over a unix socket.
+    for peer, by in (("python", "metadata"), ("go", "option")):
+        for name, run in (("two-users", play.two_users), ("stranger", play.stranger)):
+            yield Case(f"{peer}→{peer}", name, (peer, "exec", "root"), partial(run, peer=peer, by=by))
+    yield Case("python→go", "two-users", ("python", "go", "exec", "root"), play.two_users_two_sockets)
     yield Case("python→python", "demo", ("python", "exec"), play.demo)
     yield Case("python→python", "readme", ("python", "exec"), play.readme)
     # The last one: it ends the daemons.

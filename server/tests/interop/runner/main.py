@@ -99,7 +99,7 @@ def prepare(peers, cases, cache, world):
     if wanted & NEED_EXEC and (reason := altsd.exec_refusal(world.binary, world.directory)):
         missing.update(dict.fromkeys(NEED_EXEC & wanted, reason))
     if "root" in wanted and os.geteuid() != 0:
-        missing["root"] = "a name server of one's own, on port 53, is for root"
+        missing["root"] = "a name server of one's own, on port 53, and programs of other users are for root"
     return missing
 
 

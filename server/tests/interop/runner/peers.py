@@ -17,10 +17,21 @@ class Handshaker:
     """Where a program finds its handshaker.
 
     by="metadata": through the name that Google Cloud gives it; by="option": through a setting.
+    With a user, the program runs as that one.
     """
 
     address: str
     by: str
+    user: int | None = None
+
+    def words(self, words):
+        return words if self.user is None else as_user(self.user) + words
+
+
+def as_user(user):
+    """Words that run a program as this user; it may still read its files, which may be root's alone."""
+    return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups",
+            "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,9 @@ class Program:
             return self._words + words + ["--handshaker", "none"]
         if handshaker.by == "metadata":
             prefix = exec_prefix(self.altsd, handshaker.address)
-            return prefix + self._words + words + ["--handshaker", "metadata"]
-        return self._option_prefix() + self._words + words + ["--handshaker", handshaker.address]
+            return prefix + handshaker.words(self._words) + words + ["--handshaker", "metadata"]
+        program = handshaker.words(self._words)
+        return self._option_prefix() + program + words + ["--handshaker", handshaker.address]
 
     def _option_prefix(self):
         return []

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from .altsd import Daemon, Handshakers
+from .attested import Attested
 from .peers import Call, Handshaker, Offer
 from .pki import IDENTITIES, Authority
 from .process import Child
@@ -22,6 +23,7 @@ class World:
         self._children = []
         self._servers = {}
         self.handshakers = None
+        self._attested = None
 
     def open(self):
         Authority(self.directory)
@@ -32,9 +34,8 @@ class World:
     def close(self, keep):
         for child in reversed(self._children):
             child.stop()
-        if self.handshakers:
-            self.handshakers.main.stop()
-            self.handshakers.foreign.stop()
+        for daemon in self.daemons():
+            daemon.stop()
         if not keep:
             shutil.rmtree(self.directory)
 
@@ -49,6 +50,16 @@ class World:
     def start_dev_daemon(self):
         address = self.handshakers.dev_address
         return Daemon("altsd-dev", self.binary, ["--dev", "--listen", address], [address], self.directory), address
+
+    def attested(self):
+        """The daemon that tells its callers apart, from the first case on that wants it."""
+        if not self._attested:
+            self._attested = Attested(self.binary, self.handshakers.attested_address, self.directory)
+        return self._attested
+
+    def daemons(self):
+        attested = [self._attested.daemon] if self._attested else []
+        return [self.handshakers.main, self.handshakers.foreign, *attested] if self.handshakers else []
 
     def handshaker(self, identity, by):
         return Handshaker(self.handshakers.addresses[identity.name], by)
