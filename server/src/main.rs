@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod handshaker;
 mod identity;
+mod services;
 mod snapshot;
 
 use std::{

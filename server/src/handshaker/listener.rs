@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use alts_proto::gcp::handshaker_service_server::HandshakerServiceServer;
 use futures_util::{Stream, stream};
 use nix::sys::stat::{Mode, fchmod};
 use tokio::{
@@ -19,11 +18,8 @@ use tokio::{
 };
 use tonic::transport::Server;
 
-use super::{
-    connection::Connection,
-    service::{Handshaker, MAX_MESSAGE},
-};
-use crate::config::Address;
+use super::connection::Connection;
+use crate::{config::Address, services::Services};
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -78,11 +74,10 @@ impl Listener {
     /// Serves until `stop` resolves and the streams in progress have ended.
     pub(crate) async fn serve(
         self,
-        handshaker: Handshaker,
+        services: Services,
         limits: ListenerLimits,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let service = HandshakerServiceServer::new(handshaker).max_decoding_message_size(MAX_MESSAGE);
         let server = Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -98,7 +93,7 @@ impl Listener {
                 };
                 server
                     .serve_with_incoming_shutdown(
-                        service,
+                        services,
                         incoming(listener, limits.connections, accept),
                         stop,
                     )
@@ -108,7 +103,7 @@ impl Listener {
                 let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
                 server
                     .serve_with_incoming_shutdown(
-                        service,
+                        services,
                         incoming(listener, limits.connections, accept),
                         stop,
                     )

@@ -8,7 +8,9 @@ use std::{
 
 use alts_handshake::{Established, SecureRandom};
 use alts_proto::gcp::{
-    HandshakerReq, HandshakerResp, handshaker_req::ReqOneof, handshaker_service_server::HandshakerService,
+    HandshakerReq, HandshakerResp,
+    handshaker_req::ReqOneof,
+    handshaker_service_server::{HandshakerService, HandshakerServiceServer},
 };
 use futures_util::{Stream, stream};
 use tokio::{
@@ -25,7 +27,7 @@ use super::{
 use crate::{clock::Clock, snapshot::Snapshot};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
-pub(crate) const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
+const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
 
 /// What all listeners share.
 pub(crate) struct Shared {
@@ -58,6 +60,11 @@ impl Handshaker {
     /// Serves callers that own `account`, with at most `max_handshakes` of theirs in progress.
     pub(crate) fn new(shared: Arc<Shared>, account: &str, max_handshakes: usize) -> Self {
         Self { shared, account: account.into(), handshakes: Arc::new(Semaphore::new(max_handshakes)) }
+    }
+
+    /// The service as a listener serves it.
+    pub(crate) fn into_server(self) -> HandshakerServiceServer<Self> {
+        HandshakerServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 
