@@ -1,6 +1,7 @@
 //! altsd, a node-local ALTS handshaker: it serves `grpc.gcp.HandshakerService`, so that unmodified gRPC programs
 //! speak ALTS on any machine.
 
+mod admin;
 mod app;
 mod cli;
 mod clock;
