@@ -7,7 +7,9 @@ mod cli;
 mod clock;
 mod config;
 mod handshaker;
+mod health;
 mod identity;
+mod metrics;
 mod services;
 mod snapshot;
 
