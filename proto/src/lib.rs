@@ -1,5 +1,5 @@
-//! The vocabulary of the wire: the messages and the service of `grpc.gcp`, and the names and sizes
-//! that both ends of it agree on.
+//! The vocabulary of the wire: the messages and the service of `grpc.gcp`, the names and sizes that both ends
+//! of it agree on, and what `altsd` is asked about itself.
 //!
 //! This crate holds no behaviour. Messages that carry a secret have a `Debug` of their own that leaves
 //! it out. Read [`gcp::HandshakerReq`] and [`gcp::HandshakerResp`] first.
@@ -9,5 +9,12 @@
 pub mod gcp {
     include!("gen/grpc.gcp.rs");
 }
+/// Messages and services of the package `altsd.v1`, generated from `altsd/v1/*.proto`.
+#[allow(unused_qualifications, missing_docs, reason = "generated")]
+pub mod altsd {
+    include!("gen/altsd.v1.rs");
+}
 mod redact;
 pub mod wire;
+
+pub use prost_types::Timestamp;

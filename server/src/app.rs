@@ -16,6 +16,7 @@ use crate::{
     config::{self, Launch, Source},
     handshaker::{Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts},
     identity::{dev, files},
+    services::Services,
     snapshot::Snapshot,
 };
 
@@ -104,7 +105,8 @@ fn start(
         let mut stopped = stopped.clone();
         // The channel carries nothing: its sender is dropped to stop the listeners.
         let stop = async move { while stopped.changed().await.is_ok() {} };
-        serving.spawn(listener.serve(handshaker, limits, stop));
+        let services = Services::default().with(handshaker.into_server());
+        serving.spawn(listener.serve(services, limits, stop));
     }
     Ok(serving)
 }

@@ -1,13 +1,17 @@
 //! altsd, a node-local ALTS handshaker: it serves `grpc.gcp.HandshakerService`, so that unmodified gRPC programs
 //! speak ALTS on any machine.
 
+mod admin;
 mod app;
 mod attest;
 mod cli;
 mod clock;
 mod config;
 mod handshaker;
+mod health;
 mod identity;
+mod metrics;
+mod services;
 mod snapshot;
 
 use std::{

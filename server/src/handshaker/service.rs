@@ -9,7 +9,9 @@ use std::{
 
 use alts_handshake::{Established, Role, SecureRandom};
 use alts_proto::gcp::{
-    HandshakerReq, HandshakerResp, handshaker_req::ReqOneof, handshaker_service_server::HandshakerService,
+    HandshakerReq, HandshakerResp,
+    handshaker_req::ReqOneof,
+    handshaker_service_server::{HandshakerService, HandshakerServiceServer},
 };
 use futures_util::{Stream, stream};
 use tokio::{
@@ -28,7 +30,7 @@ use super::{
 use crate::{attest::Caller, clock::Clock, identity::Keeper, snapshot::Current};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
-pub(crate) const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
+const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
 
 /// What all listeners share.
 pub(crate) struct Shared {
@@ -62,6 +64,11 @@ impl Handshaker {
     /// Serves the callers of a listener.
     pub(crate) fn new(shared: Arc<Shared>, entitlement: Entitlement) -> Self {
         Self { shared, entitlement }
+    }
+
+    /// The service as a listener serves it.
+    pub(crate) fn into_server(self) -> HandshakerServiceServer<Self> {
+        HandshakerServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 

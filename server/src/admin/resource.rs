@@ -1,0 +1,248 @@
+//! Certificates as resources: from what is known of an identity to the message that says it.
+
+use std::time::Duration;
+
+use alts_handshake::Identity;
+use alts_proto::{
+    Timestamp,
+    altsd::{
+        Certificate, Failure as FailureMessage,
+        certificate::{Origin as OriginMessage, State},
+    },
+};
+
+/// What a resource name begins with; the account follows.
+pub(super) const PREFIX: &str = "certificates/";
+
+/// Where the certificates of an identity come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Files,
+    SigningService,
+    ExternalCa,
+}
+
+/// What is known of the certificate of one identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) identity: Identity,
+    pub(crate) origin: Origin,
+    pub(crate) certificate: Option<Info>,
+    /// When it is renewed, in seconds since 1970.
+    pub(crate) renew_at: Option<u64>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A certificate. Times are in seconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    pub(crate) serial: String,
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    pub(crate) not_before: u64,
+    pub(crate) not_after: u64,
+    pub(crate) sha256: String,
+    pub(crate) key: String,
+    pub(crate) chain_len: usize,
+}
+
+/// Attempts that failed since one that did not.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) problem: String,
+    pub(crate) since: u64,
+    pub(crate) attempts: u32,
+    pub(crate) retry_at: Option<u64>,
+}
+
+/// The account that a resource name stands for, in its one spelling.
+pub(super) fn account(name: &str) -> Result<String, String> {
+    let example = "a name is certificates/ACCOUNT, such as certificates/orders@prod.example.com";
+    let account =
+        name.strip_prefix(PREFIX).ok_or_else(|| format!("{name:?} is no certificate; {example}"))?;
+    let identity = Identity::parse(account)
+        .map_err(|problem| format!("{name:?} is no certificate: {problem}; {example}"))?;
+    Ok(identity.account().to_owned())
+}
+
+/// The resource of an identity, without its chain.
+pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
+    let account = status.identity.account();
+    let origin = match status.origin {
+        Origin::Files => OriginMessage::Files,
+        Origin::SigningService => OriginMessage::SigningService,
+        Origin::ExternalCa => OriginMessage::ExternalCa,
+    };
+    let mut certificate = Certificate {
+        name: format!("{PREFIX}{account}"),
+        account: account.to_owned(),
+        spiffe_id: status.identity.spiffe_id().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        origin: origin.into(),
+        state: state(status, now).into(),
+        renew_time: status.renew_at.map(timestamp),
+        last_failure: status.failure.as_ref().map(failure),
+        ..Default::default()
+    };
+    if let Some(info) = &status.certificate {
+        certificate.serial_number.clone_from(&info.serial);
+        certificate.subject.clone_from(&info.subject);
+        certificate.issuer.clone_from(&info.issuer);
+        certificate.sha256_fingerprint.clone_from(&info.sha256);
+        certificate.key_type.clone_from(&info.key);
+        // A chain has at most four.
+        certificate.chain_length = info.chain_len as u32;
+        certificate.not_before_time = Some(timestamp(info.not_before));
+        certificate.not_after_time = Some(timestamp(info.not_after));
+    }
+    certificate
+}
+
+fn state(status: &Status, now: u64) -> State {
+    match (&status.certificate, &status.failure) {
+        (Some(info), _) if now > info.not_after => State::Expired,
+        (_, Some(_)) => State::RenewalFailing,
+        (Some(_), None) => State::Valid,
+        (None, None) => State::NotRequested,
+    }
+}
+
+fn failure(failure: &Failure) -> FailureMessage {
+    FailureMessage {
+        problem: failure.problem.clone(),
+        since_time: Some(timestamp(failure.since)),
+        attempts: failure.attempts,
+        retry_time: failure.retry_at.map(timestamp),
+    }
+}
+
+fn timestamp(seconds: u64) -> Timestamp {
+    // The last second of the year 9999: later ones are no timestamps, and nothing lasts longer.
+    const LAST: u64 = 253_402_300_799;
+    Timestamp { seconds: seconds.min(LAST) as i64, nanos: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_767_225_600;
+
+    fn status() -> Status {
+        Status {
+            identity: Identity::parse("orders@prod.example.com").expect("it is valid"),
+            origin: Origin::SigningService,
+            certificate: Some(Info {
+                serial: "0a1b".to_owned(),
+                subject: "CN=orders".to_owned(),
+                issuer: "CN=node".to_owned(),
+                not_before: NOW - 60,
+                not_after: NOW + 3_600,
+                sha256: "ff00".to_owned(),
+                key: "ECDSA P-256".to_owned(),
+                chain_len: 2,
+            }),
+            renew_at: Some(NOW + 1_800),
+            failure: None,
+        }
+    }
+
+    fn failed() -> Option<Failure> {
+        Some(Failure {
+            problem: "the CA is down".to_owned(),
+            since: NOW - 9,
+            attempts: 3,
+            retry_at: Some(NOW + 9),
+        })
+    }
+
+    #[test]
+    fn a_resource_says_what_is_known() {
+        let at = |seconds: u64| Some(Timestamp { seconds: seconds as i64, nanos: 0 });
+        let shown = certificate(&Status { failure: failed(), ..status() }, NOW);
+        let expected = Certificate {
+            name: "certificates/orders@prod.example.com".to_owned(),
+            account: "orders@prod.example.com".to_owned(),
+            spiffe_id: String::new(),
+            origin: OriginMessage::SigningService.into(),
+            state: State::RenewalFailing.into(),
+            serial_number: "0a1b".to_owned(),
+            subject: "CN=orders".to_owned(),
+            issuer: "CN=node".to_owned(),
+            sha256_fingerprint: "ff00".to_owned(),
+            key_type: "ECDSA P-256".to_owned(),
+            chain_length: 2,
+            chain_pem: String::new(),
+            not_before_time: at(NOW - 60),
+            not_after_time: at(NOW + 3_600),
+            renew_time: at(NOW + 1_800),
+            last_failure: Some(FailureMessage {
+                problem: "the CA is down".to_owned(),
+                since_time: at(NOW - 9),
+                attempts: 3,
+                retry_time: at(NOW + 9),
+            }),
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_state_is_the_worst_that_is_true() {
+        let end = NOW + 3_600;
+        let none = || Status { certificate: None, ..status() };
+        let cases = [
+            (status(), NOW, State::Valid),
+            (status(), end, State::Valid),
+            (status(), end + 1, State::Expired),
+            (Status { failure: failed(), ..status() }, NOW, State::RenewalFailing),
+            (Status { failure: failed(), ..status() }, end + 1, State::Expired),
+            (none(), NOW, State::NotRequested),
+            (Status { failure: failed(), ..none() }, NOW, State::RenewalFailing),
+        ];
+        for (status, now, state) in cases {
+            assert_eq!(certificate(&status, now).state(), state, "{status:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_spiffe_id_and_each_origin_are_told() {
+        let spiffe = "spiffe://prod.example.com/orders";
+        let identity = Identity::parse(spiffe).expect("it is valid");
+        for (origin, told) in [
+            (Origin::Files, OriginMessage::Files),
+            (Origin::SigningService, OriginMessage::SigningService),
+            (Origin::ExternalCa, OriginMessage::ExternalCa),
+        ] {
+            let shown = certificate(&Status { identity: identity.clone(), origin, ..status() }, NOW);
+            assert_eq!((shown.origin(), &*shown.spiffe_id), (told, spiffe));
+            assert_eq!(account(&shown.name).as_deref(), Ok(spiffe));
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_in_its_one_spelling() {
+        let read = account("certificates/orders@PROD.example.com");
+        assert_eq!(read.as_deref(), Ok("orders@prod.example.com"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_the_way_out() {
+        for name in [
+            "",
+            "certificates",
+            "certificates/",
+            "orders@prod.example.com",
+            "Certificates/a@b",
+            "certificates/a",
+            "certificates/certificates/a@b",
+        ] {
+            let problem = account(name).expect_err(name);
+            assert!(problem.contains(&format!("{name:?} is no certificate")), "{problem}");
+            assert!(problem.ends_with("such as certificates/orders@prod.example.com"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_all_calendars_is_cut() {
+        assert_eq!(timestamp(u64::MAX), Timestamp { seconds: 253_402_300_799, nanos: 0 });
+    }
+}

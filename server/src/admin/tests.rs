@@ -1,0 +1,311 @@
+//! The admin socket, asked over a real socket.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
+
+use alts_handshake::Identity;
+use alts_proto::altsd::{
+    Certificate, GetCertificateRequest, ListCertificatesRequest, RotateCertificateRequest,
+    certificates_client::CertificatesClient,
+};
+use nix::unistd::geteuid;
+use pki_types::UnixTime;
+use tempfile::TempDir;
+use tokio::{net::UnixListener, task::JoinHandle};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use super::{certificates::RotateError, *};
+
+const NOW: u64 = 1_767_225_600;
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(NOW))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "no test reads it")]
+    fn monotonic(&self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}
+
+/// So many identities, whose certificates are issued as often as they are asked for.
+struct Fake {
+    accounts: Vec<String>,
+}
+
+impl Fake {
+    fn with(accounts: impl IntoIterator<Item = String>) -> Self {
+        Self { accounts: accounts.into_iter().collect() }
+    }
+
+    fn one(account: &str) -> Status {
+        let info = Info {
+            serial: "01".to_owned(),
+            subject: format!("CN={account}"),
+            issuer: "CN=node".to_owned(),
+            not_before: NOW,
+            not_after: NOW + 3_600,
+            sha256: "00".to_owned(),
+            key: "ECDSA P-256".to_owned(),
+            chain_len: 2,
+        };
+        Status {
+            identity: Identity::parse(account).expect("it is valid"),
+            origin: Origin::SigningService,
+            certificate: Some(info),
+            renew_at: None,
+            failure: None,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Certificates for Fake {
+    fn status(&self) -> Vec<Status> {
+        self.accounts.iter().map(|account| Self::one(account)).collect()
+    }
+
+    fn chain_pem(&self, account: &str) -> Option<String> {
+        Some(format!("chain of {account}"))
+    }
+
+    async fn rotate(&self, account: &str) -> Result<Status, RotateError> {
+        if !self.accounts.iter().any(|known| known == account) {
+            return Err(RotateError::Unknown);
+        }
+        if account.starts_with("down@") {
+            return Err(RotateError::Failed("é".repeat(9_000)));
+        }
+        Ok(Self::one(account))
+    }
+}
+
+/// A served admin socket, which ends with its test.
+struct Admin {
+    directory: TempDir,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Admin {
+    fn serve(fake: Fake) -> Self {
+        let directory = tempfile::tempdir().expect("there is room");
+        let path = directory.path().join("admin.sock");
+        let address = Address::Unix { path, mode: 0o666 };
+        let listener = open(&address).expect("it can be opened");
+        let services = services(fake, Arc::new(Stopped));
+        let serving = tokio::spawn(listener.serve(services, LIMITS, std::future::pending()));
+        Self { directory, serving }
+    }
+
+    fn of(accounts: &[&str]) -> Self {
+        Self::serve(Fake::with(accounts.iter().map(|account| (*account).to_owned())))
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    async fn client(&self) -> CertificatesClient<Channel> {
+        client(&self.socket()).await
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn client(socket: &Path) -> CertificatesClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).expect("it is an address");
+    CertificatesClient::new(endpoint.connect().await.expect("it is served"))
+}
+
+fn list(page_size: i32, page_token: &str) -> ListCertificatesRequest {
+    ListCertificatesRequest { page_size, page_token: page_token.to_owned() }
+}
+
+fn get(name: &str) -> GetCertificateRequest {
+    GetCertificateRequest { name: name.to_owned() }
+}
+
+fn names(certificates: &[Certificate]) -> Vec<&str> {
+    certificates.iter().map(|certificate| &*certificate.name).collect()
+}
+
+#[tokio::test]
+async fn the_socket_is_its_owners_alone_whatever_the_address_says() {
+    let admin = Admin::of(&[]);
+    let mode = std::fs::metadata(admin.socket()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_tcp_address_is_none_for_operators() {
+    let address = Address::parse("127.0.0.1:1").expect("it is an address");
+    let Err(error) = open(&address) else { panic!("it must not open") };
+    assert!(error.to_string().contains("127.0.0.1:1 cannot be the admin address"), "{error}");
+}
+
+#[tokio::test]
+async fn certificates_are_listed_in_order_and_without_their_chains() {
+    let admin = Admin::of(&["b@x.example", "a@x.example", "spiffe://x.example/c"]);
+    let answer = admin.client().await.list_certificates(list(0, "")).await.expect("it is allowed");
+    let answer = answer.into_inner();
+    let expected =
+        ["certificates/a@x.example", "certificates/b@x.example", "certificates/spiffe://x.example/c"];
+    assert_eq!((names(&answer.certificates), &*answer.next_page_token), (expected.to_vec(), ""));
+    assert!(answer.certificates.iter().all(|certificate| certificate.chain_pem.is_empty()));
+}
+
+#[tokio::test]
+async fn pages_together_are_the_whole_list() {
+    let accounts: Vec<_> = (0..1_201).map(|number| format!("w{number:04}@x.example")).collect();
+    let admin = Admin::serve(Fake::with(accounts.clone()));
+    let mut client = admin.client().await;
+    for (size, pages) in [(0, vec![100; 12]), (7, vec![7; 171]), (601, vec![601]), (5_000, vec![1_000])] {
+        let (mut token, mut found, mut sizes) = (String::new(), Vec::new(), Vec::new());
+        loop {
+            let page =
+                client.list_certificates(list(size, &token)).await.expect("it is allowed").into_inner();
+            found.extend(page.certificates.iter().map(|certificate| certificate.account.clone()));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            sizes.push(page.certificates.len());
+            token = page.next_page_token;
+        }
+        assert_eq!((&found, sizes), (&accounts, pages), "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_is_refused() {
+    let admin = Admin::of(&["a@x.example"]);
+    let mut client = admin.client().await;
+    for (request, reason) in [
+        (list(-1, ""), "page_size_invalid"),
+        (list(i32::MIN, ""), "page_size_invalid"),
+        (list(0, "a@x.example"), "page_token_invalid"),
+        (list(0, "2"), "page_token_invalid"),
+    ] {
+        let status = client.list_certificates(request).await.expect_err("it must be refused");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().starts_with(&format!("{reason}: ")), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn a_page_after_one_that_is_gone_goes_on_behind_it() {
+    let admin = Admin::of(&["a@x.example", "c@x.example"]);
+    let answer = admin.client().await.list_certificates(list(0, "certificates/b@x.example")).await;
+    let answer = answer.expect("it is allowed").into_inner();
+    assert_eq!(names(&answer.certificates), ["certificates/c@x.example"]);
+}
+
+#[tokio::test]
+async fn one_certificate_has_its_chain() {
+    let admin = Admin::of(&["a@x.example", "b@x.example"]);
+    let answer = admin.client().await.get_certificate(get("certificates/b@X.example")).await;
+    let certificate = answer.expect("it is known").into_inner();
+    assert_eq!((&*certificate.account, &*certificate.chain_pem), ("b@x.example", "chain of b@x.example"));
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_not_found_and_told_the_way_out() {
+    let admin = Admin::of(&["a@x.example"]);
+    let mut client = admin.client().await;
+    let name = "certificates/b@x.example".to_owned();
+    let got = client.get_certificate(get(&name)).await.expect_err("it is unknown");
+    let rotated = client.rotate_certificate(RotateCertificateRequest { name }).await.expect_err("so it is");
+    for status in [got, rotated] {
+        assert_eq!(status.code(), Code::NotFound);
+        let text = status.message();
+        assert!(text.starts_with("certificate_unknown: b@x.example is no identity of this node"), "{text}");
+        assert!(text.contains("altsd certs list"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_is_an_invalid_argument() {
+    let admin = Admin::of(&["a@x.example"]);
+    let mut client = admin.client().await;
+    let long = format!("certificates/spiffe://x.example/{}", "x".repeat(2_048));
+    for name in ["", "a@x.example", "certificates/", "certificates/\n", &long] {
+        let status = client.get_certificate(get(name)).await.expect_err("it must be refused");
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}");
+        assert!(status.message().starts_with("name_invalid: "), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_more_bytes_than_a_name_has_is_refused() {
+    let admin = Admin::of(&["a@x.example"]);
+    let status = admin.client().await.get_certificate(get(&"x".repeat(16 << 10))).await;
+    assert_eq!(status.expect_err("it is too large").code(), Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn a_rotation_answers_with_the_new_certificate() {
+    let admin = Admin::of(&["a@x.example"]);
+    let request = RotateCertificateRequest { name: "certificates/a@x.example".to_owned() };
+    let answer = admin.client().await.rotate_certificate(request).await.expect("it can be had");
+    assert_eq!(answer.into_inner().name, "certificates/a@x.example");
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_is_unavailable_and_says_why_within_bounds() {
+    let admin = Admin::of(&["down@x.example"]);
+    let request = RotateCertificateRequest { name: "certificates/down@x.example".to_owned() };
+    let status = admin.client().await.rotate_certificate(request).await.expect_err("there is none");
+    assert_eq!(status.code(), Code::Unavailable);
+    let text = status.message();
+    assert!(text.starts_with("rotation_failed: there is no new certificate for down@x.example: é"), "{text}");
+    assert!(text.len() < 5_000, "{}", text.len());
+}
+
+/// The kernel tells of a connection which user its maker was at that time.
+#[tokio::test]
+async fn another_user_is_refused_although_the_file_lets_it_in() {
+    const NOBODY: u32 = 65_534;
+    if !geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let admin = Admin::of(&["a@x.example"]);
+    let open_to_all = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open_to_all(admin.directory.path(), 0o755);
+    open_to_all(&admin.socket(), 0o666);
+    let socket = admin.socket();
+    // Of this one thread alone, which ends with it.
+    let connect = move || {
+        let nobody = rustix::process::Uid::from_raw(NOBODY);
+        rustix::thread::set_thread_uid(nobody).expect("root may");
+        std::os::unix::net::UnixStream::connect(socket).expect("everybody may connect")
+    };
+    let foreign = thread::spawn(connect).join().expect("it does not panic");
+    foreign.set_nonblocking(true).expect("a socket can be");
+    let mut foreign = tokio::net::UnixStream::from_std(foreign).expect("it is a socket");
+
+    let between = admin.directory.path().join("between.sock");
+    let listener = UnixListener::bind(&between).expect("there is room");
+    let relay = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.expect("the client connects");
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut foreign).await;
+    });
+    let mut client = client(&between).await;
+    let status = client.list_certificates(list(0, "")).await.expect_err("it must be refused");
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let text = "admin_denied: the caller has uid 65534; only root may ask here";
+    assert_eq!(status.message(), text);
+    let status = client.get_certificate(get("certificates/a@x.example")).await.expect_err("so must this");
+    assert_eq!(status.code(), Code::PermissionDenied);
+    relay.abort();
+}

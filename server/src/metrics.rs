@@ -1,0 +1,290 @@
+//! Every metric of the daemon. The only file that names the library behind it: the rest calls [`Metrics`].
+//!
+//! A label has few values, all of them known from the start: never an identity, an address or a selector.
+
+use std::{net::SocketAddr, time::Duration};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+
+const BUILD_INFO: &str = "altsd_build_info";
+const READY: &str = "altsd_ready";
+const ATTESTATIONS: &str = "altsd_attestations_total";
+const HANDSHAKES: &str = "altsd_handshakes_total";
+const CLOCK_SKEW: &str = "altsd_peer_clock_skew_seconds";
+const ROTATIONS: &str = "altsd_certificate_rotations_total";
+const CERTIFICATE_EXPIRY: &str = "altsd_certificate_expiry_timestamp_seconds";
+const CA_OUTAGE_BUDGET: &str = "altsd_ca_outage_budget_seconds";
+const CRL_NEXT_UPDATE: &str = "altsd_crl_next_update_timestamp_seconds";
+
+/// Upper bounds of the skew of a peer's clock: from what NTP leaves to what no certificate of an hour lives through.
+const SKEW_BUCKETS: [f64; 10] = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
+
+/// The label of a success, where failures have a reason code.
+const NO_REASON: &str = "none";
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Each metric with its unit and what it says.
+const METRICS: [(&str, Kind, Unit, &str); 9] = [
+    (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
+    (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
+    (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
+    (HANDSHAKES, Kind::Counter, Unit::Count, "Handshakes that have come to an end."),
+    (
+        CLOCK_SKEW,
+        Kind::Histogram,
+        Unit::Seconds,
+        "Least difference between our clock and the clocks of peers.",
+    ),
+    (ROTATIONS, Kind::Counter, Unit::Count, "Attempts to get a new certificate."),
+    (
+        CERTIFICATE_EXPIRY,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When the first of the certificates in use expires, since 1970.",
+    ),
+    (CA_OUTAGE_BUDGET, Kind::Gauge, Unit::Seconds, "How long this node can go on without its CA."),
+    (
+        CRL_NEXT_UPDATE,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When the first of the revocation lists in use is outdated, since 1970.",
+    ),
+];
+
+/// Why metrics cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be served on {address}: {problem}")]
+pub(crate) struct Error {
+    address: SocketAddr,
+    problem: BuildError,
+}
+
+/// Serves metrics to Prometheus, over HTTP, for as long as the runtime lives. At most once in a process.
+pub(crate) fn install(address: SocketAddr) -> Result<(), Error> {
+    let refuse = |problem| Error { address, problem };
+    let builder = builder().map_err(refuse)?;
+    builder.with_http_listener(address).install().map_err(refuse)?;
+    describe();
+    Ok(())
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(CLOCK_SKEW.to_owned()), &SKEW_BUCKETS)
+}
+
+/// Says what each metric is, and sets those that never change.
+fn describe() {
+    for (name, kind, unit, text) in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, unit, text),
+            Kind::Gauge => describe_gauge!(name, unit, text),
+            Kind::Histogram => describe_histogram!(name, unit, text),
+        }
+    }
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// What the daemon tells of itself. Where nothing was installed, nobody hears it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Metrics;
+
+/// How a caller reached the handshaker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Transport {
+    Tcp,
+    Unix,
+}
+
+/// Which end of its connection the caller of a handshake is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    Files,
+    SigningService,
+    ExternalCa,
+}
+
+/// How something went: failures have a reason code, one of those that the program is built with.
+pub(crate) type Outcome = Result<(), &'static str>;
+
+impl Metrics {
+    /// A caller was looked at, and matched a workload or was refused.
+    pub(crate) fn attested(self, transport: Transport, outcome: Outcome) {
+        let transport = match transport {
+            Transport::Tcp => "tcp",
+            Transport::Unix => "unix",
+        };
+        let (result, reason) = labels(outcome);
+        counter!(ATTESTATIONS, "transport" => transport, "result" => result, "reason" => reason).increment(1);
+    }
+
+    /// A handshake was established, refused, or abandoned by its caller.
+    pub(crate) fn handshake_ended(self, side: Option<Side>, outcome: Outcome) {
+        let side = match side {
+            Some(Side::Client) => "client",
+            Some(Side::Server) => "server",
+            None => "unknown",
+        };
+        let (result, reason) = labels(outcome);
+        counter!(HANDSHAKES, "side" => side, "result" => result, "reason" => reason).increment(1);
+    }
+
+    /// The clock of a peer, or of who issued its certificate, is at least this far from ours.
+    pub(crate) fn clock_skew_seen(self, skew: Duration) {
+        histogram!(CLOCK_SKEW).record(skew.as_secs_f64());
+    }
+
+    /// A new certificate was asked for.
+    pub(crate) fn rotated(self, origin: Origin, success: bool) {
+        let origin = match origin {
+            Origin::Files => "files",
+            Origin::SigningService => "signing_service",
+            Origin::ExternalCa => "external_ca",
+        };
+        let result = if success { "ok" } else { "error" };
+        counter!(ROTATIONS, "origin" => origin, "result" => result).increment(1);
+    }
+
+    /// The first of the certificates in use expires then, in seconds since 1970.
+    pub(crate) fn certificate_expires(self, at: u64) {
+        gauge!(CERTIFICATE_EXPIRY).set(at as f64);
+    }
+
+    /// The node can go on for so long if its CA fails now.
+    pub(crate) fn ca_outage_budget(self, budget: Duration) {
+        gauge!(CA_OUTAGE_BUDGET).set(budget.as_secs_f64());
+    }
+
+    /// The first of the revocation lists in use is outdated then, in seconds since 1970.
+    pub(crate) fn crl_outdated(self, at: u64) {
+        gauge!(CRL_NEXT_UPDATE).set(at as f64);
+    }
+
+    /// Whether handshakes are served.
+    pub(crate) fn ready(self, ready: bool) {
+        gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+    }
+}
+
+fn labels(outcome: Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Ok(()) => ("ok", NO_REASON),
+        Err(reason) => ("error", reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What Prometheus would read after `tell`.
+    fn scraped(tell: impl FnOnce(Metrics)) -> String {
+        let recorder = builder().expect("the buckets are no mistake").build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            tell(Metrics);
+        });
+        handle.run_upkeep();
+        handle.render()
+    }
+
+    fn everything(metrics: Metrics) {
+        metrics.attested(Transport::Tcp, Ok(()));
+        metrics.attested(Transport::Unix, Err("workload_unknown"));
+        metrics.attested(Transport::Unix, Err("workload_unknown"));
+        metrics.handshake_ended(Some(Side::Client), Ok(()));
+        metrics.handshake_ended(Some(Side::Server), Err("peer_certificate_expired"));
+        metrics.handshake_ended(None, Err("start_timeout"));
+        metrics.clock_skew_seen(Duration::from_millis(1_500));
+        metrics.rotated(Origin::Files, true);
+        metrics.rotated(Origin::SigningService, true);
+        metrics.rotated(Origin::ExternalCa, false);
+        metrics.certificate_expires(1_767_225_600);
+        metrics.ca_outage_budget(Duration::from_secs(1_800));
+        metrics.crl_outdated(1_767_229_200);
+        metrics.ready(true);
+    }
+
+    #[test]
+    fn every_metric_is_scraped_with_its_labels() {
+        let text = scraped(everything);
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = [
+            &*format!("altsd_build_info{{version=\"{version}\"}} 1"),
+            "altsd_ready 1",
+            "altsd_attestations_total{transport=\"tcp\",result=\"ok\",reason=\"none\"} 1",
+            "altsd_attestations_total{transport=\"unix\",result=\"error\",reason=\"workload_unknown\"} 2",
+            "altsd_handshakes_total{side=\"client\",result=\"ok\",reason=\"none\"} 1",
+            "altsd_handshakes_total{side=\"server\",result=\"error\",reason=\"peer_certificate_expired\"} 1",
+            "altsd_handshakes_total{side=\"unknown\",result=\"error\",reason=\"start_timeout\"} 1",
+            "altsd_peer_clock_skew_seconds_bucket{le=\"1\"} 0",
+            "altsd_peer_clock_skew_seconds_bucket{le=\"2\"} 1",
+            "altsd_peer_clock_skew_seconds_bucket{le=\"+Inf\"} 1",
+            "altsd_peer_clock_skew_seconds_sum 1.5",
+            "altsd_peer_clock_skew_seconds_count 1",
+            "altsd_certificate_rotations_total{origin=\"files\",result=\"ok\"} 1",
+            "altsd_certificate_rotations_total{origin=\"signing_service\",result=\"ok\"} 1",
+            "altsd_certificate_rotations_total{origin=\"external_ca\",result=\"error\"} 1",
+            "altsd_certificate_expiry_timestamp_seconds 1767225600",
+            "altsd_ca_outage_budget_seconds 1800",
+            "altsd_crl_next_update_timestamp_seconds 1767229200",
+        ];
+        for line in expected {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_has_a_help_line_and_the_type_of_its_name() {
+        let text = scraped(everything);
+        let word = |line: &str, number| line.split(' ').nth(number).unwrap_or_default().to_owned();
+        let (mut typed, mut helped) = (BTreeSet::new(), BTreeSet::new());
+        for line in text.lines() {
+            if line.starts_with("# HELP ") {
+                assert!(line.ends_with('.'), "{line}");
+                helped.insert(word(line, 2));
+            } else if line.starts_with("# TYPE ") {
+                assert_eq!(word(line, 2).ends_with("_total"), word(line, 3) == "counter", "{line}");
+                typed.insert(word(line, 2));
+            }
+        }
+        let all: BTreeSet<_> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        assert_eq!((&typed, &helped), (&all, &all));
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_is_not_known() {
+        let text = scraped(|_| {});
+        let told: Vec<_> = text.lines().filter(|line| line.starts_with("altsd_")).collect();
+        assert_eq!(told, [format!("altsd_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))]);
+    }
+
+    #[test]
+    fn readiness_that_is_lost_is_zero() {
+        let text = scraped(|metrics| (metrics.ready(true), metrics.ready(false)).1);
+        assert!(text.contains("\naltsd_ready 0\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let address = taken.local_addr().expect("it is bound");
+        let error = install(address).expect_err("it is taken").to_string();
+        assert!(error.starts_with(&format!("metrics cannot be served on {address}: ")), "{error}");
+    }
+}
