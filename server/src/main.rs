@@ -2,6 +2,11 @@
 //! speak ALTS on any machine.
 
 mod app;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the listeners do not ask yet who is calling")
+)]
+mod attest;
 mod cli;
 mod clock;
 mod config;

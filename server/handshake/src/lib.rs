@@ -28,7 +28,7 @@ mod trust;
 
 pub use client_side::ClientSetup;
 pub use credentials::Credentials;
-pub use crypto::{SecureRandom, SystemRandom};
+pub use crypto::{SecureRandom, Sha256, SystemRandom};
 pub use engine::{Established, Handshake, Outcome, Setup, Step};
 pub use error::{Alert, Error, Reason, SetupError, SetupReason};
 pub use frame::FrameType;
