@@ -1,7 +1,7 @@
 //! Who the workloads of this node are, where their certificates come from, and which roots vouch for peers.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     time::Duration,
 };
@@ -78,7 +78,7 @@ impl Identities {
     }
 
     pub(super) fn has_workloads(&self) -> bool {
-        !self.workloads.is_empty()
+        self.workloads.iter().next().is_some()
     }
 }
 
@@ -196,11 +196,11 @@ impl Text<'_> {
             granted.push(self.register(identities, identity)?);
         }
         let list = self.required(&table.selectors, at, key("selectors"))?;
-        let mut selectors = Vec::new();
+        let mut selectors = BTreeSet::new();
         for (number, text) in list.value.iter().enumerate() {
             let selector = self.placed(text, format!("{}[{number}]", key("selectors")));
             let selector = selector.map(|text| Selector::parse(text).map_err(Problem::Selector))?;
-            selectors.push(selector.value);
+            selectors.insert(selector.value);
         }
         Workload::new(granted, selectors).map_err(|problem| list.place.refuse(Problem::Workload(problem)))
     }

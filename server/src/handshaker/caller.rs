@@ -45,7 +45,7 @@ impl Attestation {
         caller: Option<&Caller>,
     ) -> Result<(Arc<Attested>, Option<&Workload>), AttestError> {
         // Every connection of a listener has one; without it nothing is known, and so nothing granted.
-        let caller = caller.ok_or(AttestError::Unknown)?;
+        let caller = caller.ok_or(AttestError::Hidden)?;
         let attested = caller.attest(&self.attestor).await?;
         let workload = self.workloads.of(&attested.selectors);
         Ok((attested, workload))
