@@ -10,6 +10,7 @@ mod request;
 mod response;
 mod service;
 mod session;
+mod whoami;
 
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};
