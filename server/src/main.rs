@@ -3,6 +3,11 @@
 
 mod admin;
 mod app;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the listeners do not ask yet who is calling")
+)]
+mod attest;
 mod cli;
 mod clock;
 mod config;

@@ -44,20 +44,24 @@ pub(crate) fn random_bytes<const N: usize>(random: &dyn SecureRandom) -> Result<
     Ok(bytes)
 }
 
-/// A running SHA-256.
+/// A running SHA-256. Public, so that there is one of it in all that is built on this crate.
 #[derive(Clone)]
-pub(crate) struct Sha256(digest::Context);
+pub struct Sha256(digest::Context);
 
 impl Sha256 {
-    pub(crate) fn new() -> Self {
+    /// Of nothing yet.
+    #[expect(clippy::new_without_default, reason = "a hash of nothing is no value to fall back on")]
+    pub fn new() -> Self {
         Self(digest::Context::new(&digest::SHA256))
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// Takes in further bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub(crate) fn finish(self) -> [u8; HASH_LEN] {
+    /// The hash of all bytes taken in.
+    pub fn finish(self) -> [u8; HASH_LEN] {
         let mut hash = [0; HASH_LEN];
         hash.copy_from_slice(self.0.finish().as_ref());
         hash

@@ -1,0 +1,283 @@
+//! The other end of a connection, and the processes that have it.
+
+use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        UnixCredentials, getsockopt,
+        sockopt::{PeerCredentials, PeerPidfd},
+    },
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::OnceCell,
+};
+
+use super::{
+    attestor::Attestor,
+    error::AttestError,
+    holders,
+    process::{Process, open_pidfd},
+    selector::Selector,
+    sock_diag::{self, TcpAnswer, TcpEnds, TcpSocket},
+};
+
+/// Most processes that one socket is attested for.
+const MAX_HOLDERS: usize = 16;
+
+/// How often holders are looked for that do not fit.
+const MAX_LOOKS: usize = 3;
+
+/// The other end of an accepted connection. What went wrong in finding out is told when it is asked who it is.
+#[derive(Clone)]
+pub(crate) struct Caller(Arc<Inner>);
+
+struct Inner {
+    end: Result<End, AttestError>,
+    attested: OnceCell<Arc<Attested>>,
+}
+
+/// What is known of it by the connection alone.
+pub(super) enum End {
+    Unix(UnixEnd),
+    Tcp(TcpEnds),
+}
+
+/// The process that connected, as the kernel noted it then.
+pub(super) struct UnixEnd {
+    pid: i32,
+    uid: u32,
+    gid: u32,
+    pidfd: Arc<OwnedFd>,
+    proof: Proof,
+}
+
+/// Why the pidfd is of the process that connected.
+enum Proof {
+    /// The kernel made it from the connection.
+    Pidfd,
+    /// It was made from the number, which may have gone to another process before; but that one has the other end of
+    /// the connection that this socket of ours is one end of.
+    Holding { ours: u32 },
+}
+
+/// Who it is: true of every process that has the other end.
+pub(crate) struct Attested {
+    pub(crate) selectors: BTreeSet<Selector>,
+    pub(super) processes: Processes,
+}
+
+/// The processes that have the other end of a connection.
+pub(super) enum Processes {
+    /// The one that connected to a unix socket.
+    Unix(Process),
+    /// All that have the TCP socket; never none.
+    Tcp { peer: SocketAddr, inode: u32, holders: Vec<Process> },
+}
+
+impl Caller {
+    /// To be called when the connection has been accepted, before anything else: on kernels older than 6.5 a caller
+    /// is only safe from being mistaken while it lives.
+    pub(crate) fn of_unix(socket: &UnixStream) -> Self {
+        let pidfd = || match getsockopt(socket, PeerPidfd) {
+            Ok(pidfd) => Ok(Some(pidfd)),
+            Err(Errno::ENOPROTOOPT) => Ok(None),
+            Err(problem) => Err(problem),
+        };
+        Self::new(UnixEnd::of(socket, pidfd).map(End::Unix))
+    }
+
+    /// As [`Self::of_unix`] does on a kernel older than 6.5.
+    #[cfg(test)]
+    pub(super) fn of_unix_without_peer_pidfd(socket: &UnixStream) -> Self {
+        Self::new(UnixEnd::of(socket, || Ok(None)).map(End::Unix))
+    }
+
+    /// Remembers between which addresses the connection is.
+    pub(crate) fn of_tcp(socket: &TcpStream) -> Self {
+        let ends = || Ok(TcpEnds { caller: socket.peer_addr()?, ours: socket.local_addr()? });
+        let failed =
+            |problem: std::io::Error| AttestError::failed("read the addresses of the caller", problem);
+        Self::new(ends().map(End::Tcp).map_err(failed))
+    }
+
+    fn new(end: Result<End, AttestError>) -> Self {
+        Self(Arc::new(Inner { end, attested: OnceCell::new() }))
+    }
+
+    /// Who is calling. Found out once for a connection; after that it is checked that the processes are still the
+    /// same. A failure is not kept: what could not be found out is tried again.
+    pub(crate) async fn attest(&self, attestor: &Attestor) -> Result<Arc<Attested>, AttestError> {
+        let mut is_fresh = false;
+        let attested = self.0.attested.get_or_try_init(async || {
+            is_fresh = true;
+            attestor.attest(self.clone()).await
+        });
+        let attested = attested.await?.clone();
+        if !is_fresh {
+            attestor.check(attested.clone()).await?;
+        }
+        Ok(attested)
+    }
+
+    /// The processes at the other end. Blocks.
+    pub(super) fn processes(&self) -> Result<Processes, AttestError> {
+        match self.0.end.as_ref().map_err(Clone::clone)? {
+            End::Unix(end) => end.process().map(Processes::Unix),
+            End::Tcp(ends) => tcp_processes(*ends),
+        }
+    }
+}
+
+impl Attested {
+    /// The processes, for the log and for those who ask who they are.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        self.processes.all().iter().map(Process::pid).collect()
+    }
+}
+
+impl Processes {
+    pub(super) fn all(&self) -> &[Process] {
+        match self {
+            Self::Unix(process) => std::slice::from_ref(process),
+            Self::Tcp { holders, .. } => holders,
+        }
+    }
+
+    /// Whether its group is the kernel's word: over TCP only a group that the process has by itself.
+    pub(super) fn is_gid_known(&self, process: &Process) -> bool {
+        matches!(self, Self::Unix(_)) || process.facts().is_gid_real
+    }
+
+    /// Checks that they are what they were. Of several, some may have ended. Blocks.
+    pub(super) fn still_the_same(&self) -> Result<(), AttestError> {
+        match self {
+            Self::Unix(process) => process.still_the_same(),
+            Self::Tcp { peer, inode, holders } => {
+                let mut left = 0;
+                for holder in holders {
+                    match holder.still_the_same() {
+                        Ok(()) => left += 1,
+                        Err(AttestError::Exited { .. }) => {}
+                        // A process has the sockets of its parent until it runs a program of its own.
+                        Err(AttestError::Changed { .. }) if !is_held(holder, *inode)? => {}
+                        Err(problem) => return Err(problem),
+                    }
+                }
+                if left == 0 { Err(AttestError::Closed { peer: *peer }) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl UnixEnd {
+    fn of(
+        socket: &UnixStream,
+        pidfd: impl FnOnce() -> Result<Option<OwnedFd>, Errno>,
+    ) -> Result<Self, AttestError> {
+        let failed = |problem: Errno| AttestError::failed("ask the kernel who connected", problem);
+        let credentials: UnixCredentials = getsockopt(socket, PeerCredentials).map_err(failed)?.into();
+        let (pid, uid, gid) = (credentials.pid(), credentials.uid(), credentials.gid());
+        if pid <= 0 {
+            return Err(AttestError::Hidden);
+        }
+        let (pidfd, proof) = match pidfd() {
+            Ok(Some(pidfd)) => (pidfd, Proof::Pidfd),
+            Ok(None) => (open_pidfd(pid)?, Proof::Holding { ours: inode(socket)? }),
+            // The process has been waited for: the kernel has nothing left to make a pidfd of.
+            Err(Errno::ESRCH | Errno::EINVAL | Errno::ENODATA) => return Err(AttestError::Exited { pid }),
+            Err(problem) => return Err(failed(problem)),
+        };
+        Ok(Self { pid, uid, gid, pidfd: Arc::new(pidfd), proof })
+    }
+
+    fn process(&self) -> Result<Process, AttestError> {
+        let process = Process::pin(self.pid, self.pidfd.clone())?;
+        if let Proof::Holding { ours } = self.proof {
+            let peer = sock_diag::unix_peer(ours)
+                .map_err(|problem| AttestError::failed("ask for the other end of a unix socket", problem))?;
+            let holds = peer.map_or(Ok(false), |peer| process.holds(peer))?;
+            if !holds {
+                return Err(AttestError::Exited { pid: self.pid });
+            }
+        }
+        let facts = process.facts();
+        differs("uid", self.pid, self.uid, facts.uid)?;
+        differs("gid", self.pid, self.gid, facts.gid)?;
+        Ok(process)
+    }
+}
+
+/// All processes that have the socket at the other end. A process that is just being started can have it for a
+/// moment, on its way to another uid; so one that does not fit is looked for again.
+fn tcp_processes(ends: TcpEnds) -> Result<Processes, AttestError> {
+    let mut found = tcp_holders(ends);
+    for _ in 1..MAX_LOOKS {
+        match found {
+            Err(AttestError::Changed { .. }) => found = tcp_holders(ends),
+            _ => break,
+        }
+    }
+    found
+}
+
+fn tcp_holders(ends: TcpEnds) -> Result<Processes, AttestError> {
+    let peer = ends.caller;
+    let socket = tcp_socket(ends)?;
+    let found = holders::of(socket.inode)?;
+    if found.pids.len() > MAX_HOLDERS {
+        return Err(AttestError::Ambiguous { peer, most: MAX_HOLDERS });
+    }
+    let mut holders = Vec::new();
+    for pid in found.pids {
+        // The number may have gone to another process since, and the process may have closed the socket.
+        match Process::with_pid(pid) {
+            Ok(process) if is_held(&process, socket.inode)? => {
+                differs("uid", pid, socket.uid, process.facts().uid)?;
+                holders.push(process);
+            }
+            Ok(_) | Err(AttestError::Exited { .. }) => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    if holders.is_empty() && found.some_unseen {
+        return Err(AttestError::NotPermitted { what: "the open files of other processes".to_owned() });
+    }
+    // The inode number was this socket's all the time, for it still is.
+    if holders.is_empty() || tcp_socket(ends)? != socket {
+        return Err(AttestError::Closed { peer });
+    }
+    Ok(Processes::Tcp { peer, inode: socket.inode, holders })
+}
+
+fn is_held(process: &Process, inode: u32) -> Result<bool, AttestError> {
+    match process.holds(inode) {
+        Err(AttestError::Exited { .. }) => Ok(false),
+        held => held,
+    }
+}
+
+fn tcp_socket(ends: TcpEnds) -> Result<TcpSocket, AttestError> {
+    let answer = sock_diag::tcp(ends)
+        .map_err(|problem| AttestError::failed("ask the kernel for the socket of the caller", problem))?;
+    match answer {
+        TcpAnswer::Open(socket) => Ok(socket),
+        TcpAnswer::Closed => Err(AttestError::Closed { peer: ends.caller }),
+        TcpAnswer::Unknown => Err(AttestError::NotLocal { peer: ends.caller, local: ends.ours }),
+    }
+}
+
+fn differs(what: &'static str, pid: i32, was: u32, is: u32) -> Result<(), AttestError> {
+    if was == is {
+        return Ok(());
+    }
+    Err(AttestError::Changed { pid, what, was: was.to_string(), is: is.to_string() })
+}
+
+/// The number by which the kernel names a socket of ours.
+fn inode(socket: &UnixStream) -> Result<u32, AttestError> {
+    let failed = |problem: String| AttestError::failed("read the inode of a connection", problem);
+    let status = rustix::fs::fstat(socket).map_err(|problem| failed(problem.to_string()))?;
+    u32::try_from(status.st_ino).map_err(|_| failed(format!("{} is no number of a socket", status.st_ino)))
+}
