@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     log_to_stderr(cli.log_level);
     match cli.command.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("altsd: {error}");
             ExitCode::from(error.exit_code())

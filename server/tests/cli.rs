@@ -137,6 +137,15 @@ fn wrong_arguments_are_exit_code_2_and_say_the_way_out() {
         (&["run", "--dev"], &[("ALTSD_MAX_CONCURRENT_STREAMS", "many")], &["--max-concurrent-streams"]),
         (&["--log-level", "loud=loud", "run", "--dev"], &[], &["--log-level"]),
         (&["run", "--dev"], &[("ALTSD_LOG", "altsd=9")], &["--log-level"]),
+        (&["certs"], &[], &["Usage:"]),
+        (&["certs", "show"], &[], &["<ACCOUNT>"]),
+        (&["certs", "show", "a@b", "--pem", "--output", "json"], &[], &["--pem", "--output"]),
+        (&["certs", "rotate"], &[], &["<ACCOUNT>"]),
+        (&["certs", "rotate", "a@b", "--all"], &[], &["--all"]),
+        (&["certs", "list", "--output", "yaml"], &[], &["text, json"]),
+        (&["certs", "list", "--timeout-seconds", "0"], &[], &["1..=600"]),
+        (&["whoami", "--output", "yaml"], &[], &["text, json"]),
+        (&["whoami", "--timeout-seconds", "301"], &[], &["1..=300"]),
         (&["exec"], &[], &["PROGRAM"]),
         (&["exec", "--handshaker", "127.0.0.1:8081", "--", "true"], &[], &["8080"]),
         (&["exec", "--handshaker", "unix:/s", "--", "true"], &[], &["unix socket"]),
@@ -152,12 +161,57 @@ fn wrong_arguments_are_exit_code_2_and_say_the_way_out() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in ["run", "validate", "exec"] {
-        let answer = altsd(&[command, "--help"], &[]);
-        assert_eq!(answer.code, Some(0), "{command}");
-        assert!(answer.stdout.contains(&format!("\n  altsd {command} ")), "{}", answer.stdout);
+    let commands: [&[&str]; 12] = [
+        &["run"],
+        &["validate"],
+        &["exec"],
+        &["handshake"],
+        &["whoami"],
+        &["certs"],
+        &["certs", "list"],
+        &["certs", "show"],
+        &["certs", "rotate"],
+        &["ca"],
+        &["ca", "init"],
+        &["ca", "export-root"],
+    ];
+    for command in commands {
+        let answer = altsd(&[command, &["--help"]].concat(), &[]);
+        assert_eq!(answer.code, Some(0), "{command:?}");
+        assert!(answer.stdout.contains(&format!("\n  altsd {}", command.join(" "))), "{}", answer.stdout);
     }
     let answer = altsd(&["--help"], &[]);
     assert!(answer.stdout.contains("altsd run --dev"), "{}", answer.stdout);
     assert_eq!(altsd(&["--version"], &[]).stdout, format!("altsd {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_daemon_that_cannot_be_asked_is_named_with_the_way_out_and_exit_code_1() {
+    let socket = "unix:/nowhere/admin.sock";
+    let admin = ["no altsd answers", socket, "[admin] address = \"unix:/nowhere/admin.sock\""];
+    let handshaker = ["no handshaker answers at unix:/nowhere/s.sock", "is `altsd run` running"];
+    /// Arguments, environment, and what is said.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
+        (&["certs", "list", "--admin", socket], &[], &admin),
+        (&["certs", "list"], &[("ALTSD_ADMIN", socket)], &admin),
+        (&["certs", "show", "a@b", "--admin", socket, "--output", "json"], &[], &admin),
+        (&["certs", "rotate", "--all", "--admin", socket], &[], &admin),
+        (
+            &["certs", "list", "--admin", "127.0.0.1:1"],
+            &[],
+            &["\"127.0.0.1:1\" is no admin socket", "unix:/PATH"],
+        ),
+        (&["whoami", "--handshaker", "unix:/nowhere/s.sock"], &[], &handshaker),
+        (&["whoami", "--output", "json"], &[("ALTSD_HANDSHAKER", "unix:/nowhere/s.sock")], &handshaker),
+        (&["whoami", "--handshaker", "a b"], &[], &["\"a b\" is no address of a handshaker", "HOST:PORT"]),
+    ];
+    for (arguments, environment, said) in cases {
+        let answer = altsd(arguments, environment);
+        assert_eq!((answer.code, &*answer.stdout), (Some(1), ""), "{arguments:?}");
+        assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+        for word in said {
+            assert!(answer.stderr.contains(word), "{arguments:?} {word:?}\n{}", answer.stderr);
+        }
+    }
 }

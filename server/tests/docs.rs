@@ -22,6 +22,7 @@ mod pki;
 
 const CONFIGURING: &str = include_str!("../../docs/CONFIGURING.md");
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
+const OPERATING: &str = include_str!("../../docs/OPERATING.md");
 
 /// Where the guide says that its complete configuration is.
 const INSTALLED: &str = "/etc/altsd";
@@ -117,6 +118,57 @@ fn the_table_of_reasons_names_the_alert_that_the_peer_gets() {
         let line = format!("\n| {} | {} | ", alert.code(), <&str>::from(alert));
         assert!(PROTOCOL.contains(&line), "{line}");
     }
+}
+
+#[test]
+fn the_table_of_metrics_lists_every_metric_that_exists_and_no_other() {
+    let (source, _) =
+        include_str!("../src/metrics.rs").split_once("#[cfg(test)]").expect("production code comes first");
+    let named = source.match_indices("\"altsd_").filter_map(|(at, _)| literal(&source[at..]));
+    let existing: Vec<_> = named.collect();
+    let (_, table) = OPERATING.split_once("## Metrics\n").expect("there is a table of metrics");
+    let (table, _) = table.split_once("\n## ").expect("something follows");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let listed: BTreeSet<_> = rows.iter().map(|row| row[0]).collect();
+    assert_eq!(listed.len(), rows.len(), "a metric is listed twice");
+    assert_eq!(listed, existing.iter().map(String::as_str).collect());
+    assert!(existing.len() >= 9, "{existing:?}");
+    for row in rows {
+        // The constant of this name, and the kind it is described with.
+        let (before, _) = source.split_once(&format!("= \"{}\"", row[0])).expect("it exists");
+        let constant =
+            before.rsplit("const ").next().and_then(|text| text.split(':').next()).unwrap_or_default();
+        let kind = source.split_once(&format!("({constant}, Kind::")).map(|(_, rest)| rest).or_else(|| {
+            // The formatter breaks long rows.
+            let (_, rest) = source.split_once(&format!("        {constant},\n        Kind::"))?;
+            Some(rest)
+        });
+        let kind = kind.and_then(|rest| rest.split(',').next()).unwrap_or_default();
+        assert_eq!(row[1], kind.to_lowercase(), "{}", row[0]);
+    }
+}
+
+#[test]
+fn the_guide_for_operators_shows_commands_that_exist() {
+    let commands = OPERATING.lines().filter_map(|line| line.trim().strip_prefix("$ altsd "));
+    let mut shown = 0;
+    for command in commands {
+        shown += 1;
+        // What a shell would make of the rest is not for altsd.
+        let words: Vec<_> = command.split(['|', '>']).next().unwrap_or_default().split(' ').collect();
+        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_altsd"))
+            .env_clear()
+            .args(&words)
+            .output()
+            .expect("it was built");
+        assert!(status.success(), "{command}: {}", String::from_utf8_lossy(&stderr));
+    }
+    assert!(shown >= 6, "{shown}");
 }
 
 /// The cells of each row of the table.

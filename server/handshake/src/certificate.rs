@@ -8,7 +8,7 @@ use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
     oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519},
-    prelude::{FromDer, X509Certificate, X509Version},
+    prelude::{FromDer, X509Certificate, X509Extension, X509Version},
 };
 
 use crate::{
@@ -106,6 +106,10 @@ pub(crate) fn parse(position: usize, der: &[u8]) -> Result<X509Certificate<'_>, 
             ParsedExtension::CRLDistributionPoints(_) if extension.critical => {
                 return Err(malformed(position, "a critical extension that is not understood"));
             }
+            // They must be critical, and then the path validator refuses them; who forgot that meant them as well.
+            ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_) => {
+                return Err(malformed(position, "constraints of policies, which are not evaluated"));
+            }
             _ => {}
         }
     }
@@ -126,13 +130,20 @@ fn check_leaf(leaf: &X509Certificate<'_>) -> Result<(), Error> {
     if usage.value.key_cert_sign() || usage.value.crl_sign() {
         return wrong("it has keyCertSign or cRLSign");
     }
-    Ok(())
+    // Only those of a CA mean something.
+    match leaf.name_constraints().map_err(|error| malformed(0, error))? {
+        Some(_) => Err(Error::PeerCertificateNameConstrained { position: 0 }),
+        None => Ok(()),
+    }
 }
 
 fn check_issuer(position: usize, issuer: &X509Certificate<'_>) -> Result<(), Error> {
     let wrong = |problem| Err(Error::PeerCertificateIssuerInvalid { position, problem });
     if !is_ca(position, issuer)? {
         return wrong("it is not a CA certificate");
+    }
+    if issuer.subject().iter().next().is_none() {
+        return wrong("it has no name");
     }
     match issuer.key_usage().map_err(|error| malformed(position, error))? {
         Some(usage) if usage.value.key_cert_sign() => {}
@@ -142,6 +153,23 @@ fn check_issuer(position: usize, issuer: &X509Certificate<'_>) -> Result<(), Err
         return Err(Error::PeerCertificateNameConstrained { position });
     }
     Ok(())
+}
+
+/// The path validator takes any critical extension of a root for understood.
+fn check_root(root: &X509Certificate<'_>) -> Result<(), &'static str> {
+    let evaluated = |extension: &X509Extension<'_>| {
+        matches!(
+            extension.parsed_extension(),
+            ParsedExtension::BasicConstraints(_)
+                | ParsedExtension::KeyUsage(_)
+                | ParsedExtension::NameConstraints(_)
+                | ParsedExtension::SubjectAlternativeName(_)
+        )
+    };
+    match root.extensions().iter().find(|extension| extension.critical && !evaluated(extension)) {
+        Some(_) => Err("a critical extension that is not understood"),
+        None => Ok(()),
+    }
 }
 
 fn is_ca(position: usize, certificate: &X509Certificate<'_>) -> Result<bool, Error> {
@@ -160,7 +188,11 @@ fn constrains_identities(position: usize, certificate: &X509Certificate<'_>) -> 
         matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::DirectoryName(_))
     };
     let subtrees = [&constraints.value.permitted_subtrees, &constraints.value.excluded_subtrees];
-    Ok(subtrees.into_iter().flatten().flatten().any(|subtree| !left_to_the_validator(&subtree.base)))
+    let mut names = subtrees.into_iter().flatten().flatten().map(|subtree| &subtree.base).peekable();
+    if names.peek().is_none() {
+        return Err(malformed(position, "name constraints without a name"));
+    }
+    Ok(names.any(|name| !left_to_the_validator(name)))
 }
 
 fn leaf_key(leaf: &X509Certificate<'_>) -> Result<(SignatureScheme, Vec<u8>), Error> {
@@ -365,6 +397,7 @@ impl Root {
             Error::PeerCertificateIssuerInvalid { problem, .. } => problem.to_owned(),
             other => other.to_string(),
         })?;
+        check_root(&certificate)?;
         let constraints = certificate.basic_constraints().map_err(|error| error.to_string())?;
         let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| error.to_string())?;
         let usage = certificate.key_usage().map_err(|error| error.to_string())?;

@@ -31,8 +31,8 @@ pub(crate) trait Certificates: Send + Sync + 'static {
     /// How each identity stands.
     fn status(&self) -> Vec<Status>;
 
-    /// The chain in use for an account, in PEM.
-    fn chain_pem(&self, account: &str) -> Option<String>;
+    /// The chain in use for an account, leaf first, each certificate in DER.
+    fn chain(&self, account: &str) -> Option<Vec<Vec<u8>>>;
 
     /// Gets a new certificate now. On failure the old one stays.
     async fn rotate(&self, account: &str) -> Result<Status, RotateError>;
@@ -65,7 +65,8 @@ impl<C: Certificates> Service<C> {
 
     fn resource(&self, status: &Status) -> Certificate {
         let mut certificate = resource::certificate(status, self.now());
-        certificate.chain_pem = self.certificates.chain_pem(status.identity.account()).unwrap_or_default();
+        let chain = self.certificates.chain(status.identity.account());
+        certificate.chain_pem = resource::chain_pem(&chain.unwrap_or_default());
         certificate
     }
 }

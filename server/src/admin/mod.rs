@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) use certificates::Certificates;
-pub(crate) use resource::{Failure, Info, Origin, Status};
+pub(crate) use resource::{Failure, Origin, Status};
 
 /// Only the owner opens the socket, whatever else the configuration says.
 const MODE: u32 = 0o600;

@@ -1,8 +1,6 @@
 //! Certificates as resources: from what is known of an identity to the message that says it.
 
-use std::time::Duration;
-
-use alts_handshake::Identity;
+use alts_handshake::{CertificateInfo, Identity};
 use alts_proto::{
     Timestamp,
     altsd::{
@@ -10,6 +8,7 @@ use alts_proto::{
         certificate::{Origin as OriginMessage, State},
     },
 };
+use pem::{EncodeConfig, LineEnding, Pem};
 
 /// What a resource name begins with; the account follows.
 pub(super) const PREFIX: &str = "certificates/";
@@ -27,23 +26,10 @@ pub(crate) enum Origin {
 pub(crate) struct Status {
     pub(crate) identity: Identity,
     pub(crate) origin: Origin,
-    pub(crate) certificate: Option<Info>,
+    pub(crate) certificate: Option<CertificateInfo>,
     /// When it is renewed, in seconds since 1970.
     pub(crate) renew_at: Option<u64>,
     pub(crate) failure: Option<Failure>,
-}
-
-/// A certificate. Times are in seconds since 1970.
-#[derive(Clone, Debug)]
-pub(crate) struct Info {
-    pub(crate) serial: String,
-    pub(crate) subject: String,
-    pub(crate) issuer: String,
-    pub(crate) not_before: u64,
-    pub(crate) not_after: u64,
-    pub(crate) sha256: String,
-    pub(crate) key: String,
-    pub(crate) chain_len: usize,
 }
 
 /// Attempts that failed since one that did not.
@@ -87,8 +73,8 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
         certificate.serial_number.clone_from(&info.serial);
         certificate.subject.clone_from(&info.subject);
         certificate.issuer.clone_from(&info.issuer);
-        certificate.sha256_fingerprint.clone_from(&info.sha256);
-        certificate.key_type.clone_from(&info.key);
+        certificate.sha256_fingerprint = hex(&info.sha256);
+        info.key.clone_into(&mut certificate.key_type);
         // A chain has at most four.
         certificate.chain_length = info.chain_len as u32;
         certificate.not_before_time = Some(timestamp(info.not_before));
@@ -104,6 +90,17 @@ fn state(status: &Status, now: u64) -> State {
         (Some(_), None) => State::Valid,
         (None, None) => State::NotRequested,
     }
+}
+
+/// A chain in PEM, of its certificates in DER.
+pub(super) fn chain_pem(chain: &[Vec<u8>]) -> String {
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    let encode = |der: &Vec<u8>| pem::encode_config(&Pem::new("CERTIFICATE", der.as_slice()), config);
+    chain.iter().map(encode).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failure(failure: &Failure) -> FailureMessage {
@@ -131,14 +128,14 @@ mod tests {
         Status {
             identity: Identity::parse("orders@prod.example.com").expect("it is valid"),
             origin: Origin::SigningService,
-            certificate: Some(Info {
+            certificate: Some(CertificateInfo {
                 serial: "0a1b".to_owned(),
                 subject: "CN=orders".to_owned(),
                 issuer: "CN=node".to_owned(),
                 not_before: NOW - 60,
                 not_after: NOW + 3_600,
-                sha256: "ff00".to_owned(),
-                key: "ECDSA P-256".to_owned(),
+                sha256: [0xa0; 32],
+                key: "P-256",
                 chain_len: 2,
             }),
             renew_at: Some(NOW + 1_800),
@@ -168,8 +165,8 @@ mod tests {
             serial_number: "0a1b".to_owned(),
             subject: "CN=orders".to_owned(),
             issuer: "CN=node".to_owned(),
-            sha256_fingerprint: "ff00".to_owned(),
-            key_type: "ECDSA P-256".to_owned(),
+            sha256_fingerprint: "a0".repeat(32),
+            key_type: "P-256".to_owned(),
             chain_length: 2,
             chain_pem: String::new(),
             not_before_time: at(NOW - 60),
@@ -239,6 +236,19 @@ mod tests {
             assert!(problem.contains(&format!("{name:?} is no certificate")), "{problem}");
             assert!(problem.ends_with("such as certificates/orders@prod.example.com"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_chain_is_read_back_as_it_was() {
+        use pki_types::{CertificateDer, pem::PemObject};
+        let chain = [vec![1; 100], vec![2; 3]];
+        let text = chain_pem(&chain);
+        let read: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+            .map(|der| der.expect("it is PEM").to_vec())
+            .collect();
+        assert_eq!(read, chain);
+        assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n") && text.ends_with("-----\n"), "{text}");
+        assert!(!text.contains('\r'), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
-use alts_handshake::Identity;
+use alts_handshake::{CertificateInfo, Identity};
 use alts_proto::altsd::{
     Certificate, GetCertificateRequest, ListCertificatesRequest, RotateCertificateRequest,
     certificates_client::CertificatesClient,
@@ -44,14 +44,14 @@ impl Fake {
     }
 
     fn one(account: &str) -> Status {
-        let info = Info {
+        let info = CertificateInfo {
             serial: "01".to_owned(),
             subject: format!("CN={account}"),
             issuer: "CN=node".to_owned(),
             not_before: NOW,
             not_after: NOW + 3_600,
-            sha256: "00".to_owned(),
-            key: "ECDSA P-256".to_owned(),
+            sha256: [0; 32],
+            key: "P-256",
             chain_len: 2,
         };
         Status {
@@ -70,8 +70,8 @@ impl Certificates for Fake {
         self.accounts.iter().map(|account| Self::one(account)).collect()
     }
 
-    fn chain_pem(&self, account: &str) -> Option<String> {
-        Some(format!("chain of {account}"))
+    fn chain(&self, account: &str) -> Option<Vec<Vec<u8>>> {
+        Some(vec![account.as_bytes().to_vec()])
     }
 
     async fn rotate(&self, account: &str) -> Result<Status, RotateError> {
@@ -213,7 +213,8 @@ async fn one_certificate_has_its_chain() {
     let admin = Admin::of(&["a@x.example", "b@x.example"]);
     let answer = admin.client().await.get_certificate(get("certificates/b@X.example")).await;
     let certificate = answer.expect("it is known").into_inner();
-    assert_eq!((&*certificate.account, &*certificate.chain_pem), ("b@x.example", "chain of b@x.example"));
+    let chain = resource::chain_pem(&[b"b@x.example".to_vec()]);
+    assert_eq!((&*certificate.account, certificate.chain_pem), ("b@x.example", chain));
 }
 
 #[tokio::test]

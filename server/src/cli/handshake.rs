@@ -14,11 +14,9 @@ use alts_proto::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, Streaming, transport::Channel};
 
+use super::client;
 use crate::clock::Clock;
 
 /// Largest record frame that the self-test claims to take, in bytes; told apart from no size at all.
@@ -52,10 +50,8 @@ Examples:
 /// Why the self-test failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{address:?} is no address of a handshaker: {problem}; it is HOST:PORT or unix:PATH")]
-    Address { address: String, problem: String },
-    #[error("no handshaker answers at {address}: {problem}; is `altsd run` running, and listening there?")]
-    Unreachable { address: String, problem: String },
+    #[error(transparent)]
+    Unreachable(#[from] client::Error),
     #[error("the {side} end was refused: {problem}")]
     Refused { side: &'static str, problem: String },
     #[error("the {side} end got no answer within {seconds} s")]
@@ -69,7 +65,7 @@ pub(crate) enum Error {
 /// Runs the self-test and prints what was negotiated.
 pub(super) async fn run(args: Args, clock: &dyn Clock) -> Result<(), Error> {
     let timeout = Duration::from_secs(args.timeout_seconds);
-    let channel = connect(&args.handshaker, timeout).await?;
+    let channel = client::handshaker(&args.handshaker, timeout).await?;
     let began = clock.monotonic();
     let (client, server) = both_ends(channel, args.target.as_deref(), timeout).await?;
     let took = clock.since(began);
@@ -81,26 +77,6 @@ pub(super) async fn run(args: Args, clock: &dyn Clock) -> Result<(), Error> {
     println!("  application protocol  {}", agreed.application_protocol);
     println!("  key                   {} bytes, the same at both ends", agreed.key_len);
     Ok(())
-}
-
-async fn connect(address: &str, timeout: Duration) -> Result<Channel, Error> {
-    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    let endpoint = Endpoint::from_shared(uri)
-        .map_err(|error| Error::Address { address: address.to_owned(), problem: deepest(&error) })?;
-    endpoint
-        .connect_timeout(timeout)
-        .connect()
-        .await
-        .map_err(|error| Error::Unreachable { address: address.to_owned(), problem: deepest(&error) })
-}
-
-/// The innermost cause: the outer ones only say that there is an inner one.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// One end: its stream, and what it has got so far.

@@ -1,9 +1,15 @@
 //! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
 
+mod certs;
+mod client;
 mod exec;
 mod handshake;
+mod output;
 mod run;
 mod validate;
+mod whoami;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
@@ -35,16 +41,21 @@ pub(crate) enum Command {
     Validate(validate::Args),
     Handshake(handshake::Args),
     Exec(exec::Args),
+    Whoami(whoami::Args),
+    Certs(certs::Args),
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<(), Error> {
+    pub(crate) fn run(self) -> Result<ExitCode, Error> {
         match self {
-            Self::Run(args) => run::run(args),
-            Self::Validate(args) => validate::run(&args),
-            Self::Handshake(args) => Ok(runtime()?.block_on(handshake::run(args, &app::clock()))?),
-            Self::Exec(args) => exec::run(&args),
+            Self::Run(args) => run::run(args)?,
+            Self::Validate(args) => validate::run(&args)?,
+            Self::Handshake(args) => runtime()?.block_on(handshake::run(args, &app::clock()))?,
+            Self::Exec(args) => exec::run(&args)?,
+            Self::Whoami(args) => return Ok(runtime()?.block_on(whoami::run(args))?),
+            Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -65,6 +76,10 @@ pub(crate) enum Error {
     Exec(#[from] exec::Error),
     #[error(transparent)]
     Handshake(#[from] handshake::Error),
+    #[error(transparent)]
+    Whoami(#[from] whoami::Error),
+    #[error(transparent)]
+    Certs(#[from] certs::Error),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
@@ -78,7 +93,12 @@ impl Error {
             Self::Config(_) | Self::App(app::Error::Config(_)) => 78,
             Self::Run(error) => error.exit_code(),
             Self::Exec(error) => error.exit_code(),
-            Self::App(_) | Self::Handshake(_) | Self::Runtime(_) | Self::Output(_) => 1,
+            Self::App(_)
+            | Self::Handshake(_)
+            | Self::Whoami(_)
+            | Self::Certs(_)
+            | Self::Runtime(_)
+            | Self::Output(_) => 1,
         }
     }
 }

@@ -5,8 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use time::OffsetDateTime;
-
+use super::output::utc;
 use crate::{
     app,
     config::{self, Files, Launch, Source},
@@ -53,17 +52,4 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
         writeln!(out, "authority {}: {files} file{s} of roots", entry.authority.value)?;
     }
     Ok(())
-}
-
-/// A time as an operator reads it, such as `2026-01-31T23:59:59Z`.
-fn utc(seconds: u64) -> String {
-    let date =
-        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    date.map_or_else(
-        || format!("{seconds} s after 1970"),
-        |date| {
-            let (month, (hour, minute, second)) = (u8::from(date.month()), date.to_hms());
-            format!("{:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", date.year(), date.day())
-        },
-    )
 }

@@ -11,6 +11,7 @@ mod request;
 mod response;
 mod service;
 mod session;
+mod whoami;
 
 pub(crate) use caller::{Attestation, Entitlement};
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};

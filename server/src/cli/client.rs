@@ -1,0 +1,114 @@
+//! Calls on a running daemon.
+
+use std::time::Duration;
+
+use tonic::{
+    Response, Status,
+    transport::{Channel, Endpoint},
+};
+
+/// Why a daemon cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{address:?} is no address of a handshaker: {problem}; it is HOST:PORT or unix:PATH")]
+    Handshaker { address: String, problem: String },
+    #[error("no handshaker answers at {address}: {problem}; is `altsd run` running, and listening there?")]
+    NoHandshaker { address: String, problem: String },
+    #[error(
+        "{address:?} is no admin socket: it is unix:/PATH, as `address` in the section [admin] of the \
+             configuration"
+    )]
+    Admin { address: String },
+    #[error(
+        "no altsd answers at the admin socket {address}: {problem}; is `altsd run` running, with \
+         `[admin] address = \"{address}\"` in its configuration?"
+    )]
+    NoAdmin { address: String, problem: String },
+    #[error("no answer came from {address} within {seconds} s; give it more by --timeout-seconds")]
+    Silent { address: String, seconds: u64 },
+}
+
+/// Connects to a handshaker.
+pub(super) async fn handshaker(address: &str, timeout: Duration) -> Result<Channel, Error> {
+    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    let endpoint = Endpoint::from_shared(uri)
+        .map_err(|error| Error::Handshaker { address: address.to_owned(), problem: deepest(&error) })?;
+    endpoint
+        .connect_timeout(timeout)
+        .connect()
+        .await
+        .map_err(|error| Error::NoHandshaker { address: address.to_owned(), problem: deepest(&error) })
+}
+
+/// Connects to an admin socket.
+pub(super) async fn admin(address: &str, timeout: Duration) -> Result<Channel, Error> {
+    let invalid = || Error::Admin { address: address.to_owned() };
+    if !address.starts_with("unix:/") {
+        return Err(invalid());
+    }
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| invalid())?;
+    endpoint
+        .connect_timeout(timeout)
+        .connect()
+        .await
+        .map_err(|error| Error::NoAdmin { address: address.to_owned(), problem: deepest(&error) })
+}
+
+/// The answer to a call, or none in time.
+pub(super) async fn answer<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+    address: &str,
+    timeout: Duration,
+) -> Result<Result<T, Status>, Error> {
+    let silent = |_| Error::Silent { address: address.to_owned(), seconds: timeout.as_secs() };
+    let answer = tokio::time::timeout(timeout, call).await.map_err(silent)?;
+    Ok(answer.map(Response::into_inner))
+}
+
+/// The innermost cause: the outer ones only say that there is an inner one.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn an_admin_address_that_is_no_unix_socket_is_refused() {
+        for address in ["", "127.0.0.1:1", "/run/altsd/admin.sock", "unix:run/admin.sock", "http://a"] {
+            let error = admin(address, SECOND).await.expect_err(address).to_string();
+            assert!(
+                error.starts_with(&format!("{address:?} is no admin socket: it is unix:/PATH")),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_there_is_named_with_the_way_out() {
+        let error =
+            admin("unix:/nowhere/admin.sock", SECOND).await.expect_err("nothing is there").to_string();
+        assert!(
+            error.starts_with("no altsd answers at the admin socket unix:/nowhere/admin.sock: "),
+            "{error}"
+        );
+        assert!(error.contains("`[admin] address = \"unix:/nowhere/admin.sock\"`"), "{error}");
+        let error = handshaker("unix:/nowhere/s.sock", SECOND).await.expect_err("nor here").to_string();
+        assert!(error.starts_with("no handshaker answers at unix:/nowhere/s.sock: "), "{error}");
+        assert!(error.contains("is `altsd run` running"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_ends() {
+        let never = std::future::pending::<Result<Response<()>, Status>>();
+        let error = answer(never, "unix:/s", Duration::ZERO).await.expect_err("nothing comes").to_string();
+        assert_eq!(error, "no answer came from unix:/s within 0 s; give it more by --timeout-seconds");
+    }
+}
