@@ -244,7 +244,9 @@ fn a_remembered_chain_ends_with_its_lists() {
 fn a_ticket_ends_with_the_lists_that_its_peer_was_held_against() {
     let root = Ca::new();
     let issued = leaf_of(&root);
-    let trust = root.trust_with(0, &[root.crl_until(NOW + 100, &[])]);
+    // One that covers others, and is over, does not count.
+    let crls = [scoped(&root, &[], NOW - 1, CrlScope::CaCertsOnly), root.crl_until(NOW + 100, &[])];
+    let trust = root.trust_with(0, &crls);
     let common = setup(issued.credentials(), root.trust(), &[]);
     let resumption = Resumption { tickets: Arc::new(Tickets::default()), lifetime: 600 };
     let mut server = Handshake::server(ServerSetup { common, resumption: Some(resumption) });
