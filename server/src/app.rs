@@ -1,8 +1,8 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use alts_handshake::SystemRandom;
+use alts_handshake::{Identity, SystemRandom};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,10 +12,22 @@ use tokio::{
 };
 
 use crate::{
+    admin,
+    attest::{Attestor, AttestorProblem, Workloads},
     clock::{Clock, SystemClock},
-    config::{self, Launch, Source},
-    handshaker::{Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts},
-    identity::{dev, files},
+    config::{self, Ca, Callers, Configured, Launch, Limits, Source},
+    handshaker::{
+        Attestation, Entitlement, Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts, WhoAmI,
+    },
+    health,
+    identity::{
+        Random, dev,
+        external::{self, ExecSettings, ExecSource},
+        files,
+        keeper::{self, Issued, Keeper, TrustSettings},
+        signing::{self, SigningService, SigningSettings},
+    },
+    metrics::{self, Metrics},
     services::Services,
     snapshot::Snapshot,
 };
@@ -30,41 +42,65 @@ pub(crate) enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Dev(#[from] dev::Error),
+    #[error("the signing service does not start: {0}")]
+    Signing(#[from] signing::Error),
+    #[error("the external CA cannot be used: {0}")]
+    External(#[from] external::Error),
+    #[error("callers cannot be told apart: {0}")]
+    Attestor(#[from] AttestorProblem),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
     #[error("a listener has ended: {0}")]
     Ended(String),
 }
 
-/// Loads and checks identities and roots.
-pub(crate) fn load(source: &Source) -> Result<Snapshot, Error> {
-    let (now, random) = (SystemClock.now(), SystemRandom::new());
-    Ok(match source {
-        Source::Files(configured) => files::load(configured, now, &random)?,
-        Source::Dev { user } => dev::load(user, now, &random)?,
-    })
+/// The clock of the machine.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
 }
 
-/// The clock of the machine, for commands that measure.
-pub(crate) fn clock() -> impl Clock {
-    SystemClock
+/// The randomness of the machine.
+pub(crate) fn random() -> Random {
+    Arc::new(SystemRandom::new())
+}
+
+/// Makes the checks of a start that need no socket, and writes nothing. Returns what comes from files.
+pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
+    let (clock, random) = (clock(), random());
+    Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
+    let configured = match &launch.source {
+        Source::Configured(configured) => configured,
+        Source::Dev { user } => return Ok(dev::load(user, clock.now(), random)?),
+    };
+    match &configured.ca {
+        // One that is not there is made at the start.
+        Some(Ca::SigningService(settings)) => {
+            match SigningService::open(settings, clock.now(), random.clone()) {
+                Ok(_) | Err(signing::Error::Missing { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Some(Ca::External(settings)) => _ = ExecSource::new(settings.clone(), random.clone())?,
+        None => {}
+    }
+    Ok(files::load(&configured.files, clock.now(), &*random)?)
 }
 
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
 pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
-    let shared = Arc::new(Shared {
-        snapshot: Arc::new(load(&launch.source)?),
-        clock: Box::new(SystemClock),
-        random: Box::new(SystemRandom::new()),
-        handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
-        timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
-    });
     raise_open_files(&launch);
+    if let Some(address) = launch.metrics {
+        metrics::install(address)?;
+    }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());
-    let mut serving = start(&launch, &shared, &stopped)?;
+    let mut serving = start(&launch, &stopped).await?;
     announce(&launch);
 
     tokio::select! {
@@ -84,40 +120,117 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
     Ok(())
 }
 
+type Serving = JoinSet<Result<(), tonic::transport::Error>>;
+
 /// Opens all sockets before it serves on any: half a daemon is none.
-fn start(
-    launch: &Launch,
-    shared: &Arc<Shared>,
-    stopped: &watch::Receiver<()>,
-) -> Result<JoinSet<Result<(), tonic::transport::Error>>, Error> {
-    let opened = launch.listeners.iter().map(|configured| {
-        let handshaker =
-            Handshaker::new(shared.clone(), &configured.identity, launch.limits.max_handshakes_per_caller);
-        Listener::open(&configured.address).map(|listener| (listener, handshaker))
+async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving, Error> {
+    let clock = clock();
+    let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
+    let workloads = launch.workloads.clone();
+    let attestation = Arc::new(Attestation { attestor, workloads });
+    let (keeper, current) = Keeper::start(keeping(launch, clock.clone(), random())?)?;
+    let (health, follow) = health::health(keeper.ready()).await;
+    let admin = launch.admin.as_ref().map(admin::open).transpose()?;
+    let shared = Arc::new(Shared {
+        current: current.clone(),
+        keeper: keeper.clone(),
+        clock: clock.clone(),
+        random: random(),
+        handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
+        handshakes_of: places(launch),
+        timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
     });
-    let opened = opened.collect::<Result<Vec<_>, _>>()?;
-    let limits = ListenerLimits {
-        connections: launch.limits.max_connections,
-        streams_per_connection: launch.limits.max_concurrent_streams,
-    };
+    let mut opened = Vec::new();
+    for configured in &launch.listeners {
+        let entitlement = match &configured.callers {
+            Callers::Fixed(identity) => Entitlement::Fixed(identity.clone()),
+            Callers::Attested => Entitlement::Attested(attestation.clone()),
+        };
+        let handshaker = Handshaker::new(shared.clone(), entitlement.clone()).into_server();
+        let whoami = WhoAmI::new(entitlement).into_server();
+        let services = Services::default().with(handshaker).with(whoami).with(health.clone());
+        opened.push((Listener::open(&configured.address)?, services, listener_limits(&launch.limits)));
+    }
+    if let Some(listener) = admin {
+        opened.push((listener, admin::services(keeper, current, clock), admin::LIMITS));
+    }
     let mut serving = JoinSet::new();
-    for (listener, handshaker) in opened {
+    for (listener, services, limits) in opened {
         let mut stopped = stopped.clone();
         // The channel carries nothing: its sender is dropped to stop the listeners.
         let stop = async move { while stopped.changed().await.is_ok() {} };
-        let services = Services::default().with(handshaker.into_server());
         serving.spawn(listener.serve(services, limits, stop));
     }
+    tokio::spawn(follow);
     Ok(serving)
+}
+
+/// What the keeper of certificates is made of.
+fn keeping(launch: &Launch, clock: Arc<dyn Clock>, random: Random) -> Result<keeper::Parts, Error> {
+    let now = clock.now();
+    let skew_allowance = launch.limits.clock_skew;
+    let mut trust = TrustSettings { files: Vec::new(), fixed: Vec::new(), skew_allowance };
+    let (files, issued) = match &launch.source {
+        Source::Dev { user } => {
+            let (service, identity) = dev::service(user, now, random.clone())?;
+            trust.fixed = service.roots();
+            (Vec::new(), vec![Issued { identity, source: Arc::new(service), at_start: true }])
+        }
+        Source::Configured(Configured { files, issued, ca }) => {
+            trust.files.clone_from(&files.trust);
+            let source: Option<Arc<dyn crate::identity::Source>> = match ca {
+                Some(Ca::SigningService(settings)) => {
+                    let service = SigningService::open_or_create(settings, now, random.clone())?;
+                    trust.fixed = service.roots();
+                    Some(Arc::new(service))
+                }
+                Some(Ca::External(settings)) => {
+                    Some(Arc::new(ExecSource::new(settings.clone(), random.clone())?))
+                }
+                None => None,
+            };
+            // The reader of the configuration has seen to it that there is a source if anything is issued.
+            let issued = issued.iter().zip(source.iter().cycle()).map(|(identity, source)| Issued {
+                identity: identity.clone(),
+                source: source.clone(),
+                at_start: launch.listeners.iter().any(|one| one.callers == Callers::Fixed(identity.clone())),
+            });
+            (files.identities.clone(), issued.collect())
+        }
+    };
+    let observer = Arc::new(Metrics);
+    Ok(keeper::Parts { clock, random, observer, trust, files, issued, poll: keeper::POLL })
+}
+
+/// Places for handshakes in progress, for each account that a caller may have.
+fn places(launch: &Launch) -> HashMap<String, Arc<Semaphore>> {
+    let fixed = launch.listeners.iter().filter_map(|listener| match &listener.callers {
+        Callers::Fixed(identity) => Some(identity),
+        Callers::Attested => None,
+    });
+    let places = || Arc::new(Semaphore::new(launch.limits.max_handshakes_per_caller));
+    let all = launch.workloads.identities().chain(fixed);
+    all.map(|identity| (identity.account().to_owned(), places())).collect()
+}
+
+fn listener_limits(limits: &Limits) -> ListenerLimits {
+    ListenerLimits {
+        connections: limits.max_connections,
+        streams_per_connection: limits.max_concurrent_streams,
+    }
 }
 
 /// Room for file descriptors beside those of connections.
 const OTHER_FILES: u64 = 64;
 
+/// Most file descriptors that one connection takes: its own, and those by which its caller is held fast.
+const FILES_OF_A_CONNECTION: usize = 3;
+
 /// Raises the limit of open files to what the kernel allows, and says so if that is less than the configured
 /// connections need.
 fn raise_open_files(launch: &Launch) {
-    let needed = (launch.listeners.len() * launch.limits.max_connections) as u64 + OTHER_FILES;
+    let connections = launch.listeners.len() * launch.limits.max_connections;
+    let needed = (connections * FILES_OF_A_CONNECTION) as u64 + OTHER_FILES;
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -136,12 +249,18 @@ fn raise_open_files(launch: &Launch) {
 
 fn announce(launch: &Launch) {
     for listener in &launch.listeners {
-        tracing::info!(address = %listener.address, identity = listener.identity, "serving handshakes");
+        tracing::info!(address = %listener.address, callers = %listener.callers, "serving handshakes");
+    }
+    if let Some(address) = &launch.admin {
+        tracing::info!(%address, "serving operators");
+    }
+    if let Some(address) = launch.metrics {
+        tracing::info!(%address, "serving metrics");
     }
     if let (Source::Dev { .. }, Some(listener)) = (&launch.source, launch.listeners.first()) {
         tracing::warn!(
             "DEV MODE: every program that reaches this address is {}, trusted by this process only",
-            listener.identity
+            listener.callers
         );
         eprintln!("\nNext, in another terminal:");
         eprintln!("  altsd handshake --handshaker {}", listener.address);

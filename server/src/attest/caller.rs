@@ -34,6 +34,7 @@ const MAX_LOOKS: usize = 3;
 pub(crate) struct Caller(Arc<Inner>);
 
 struct Inner {
+    transport: &'static str,
     end: Result<End, AttestError>,
     attested: OnceCell<Arc<Attested>>,
 }
@@ -85,13 +86,13 @@ impl Caller {
             Err(Errno::ENOPROTOOPT) => Ok(None),
             Err(problem) => Err(problem),
         };
-        Self::new(UnixEnd::of(socket, pidfd).map(End::Unix))
+        Self::new("unix", UnixEnd::of(socket, pidfd).map(End::Unix))
     }
 
     /// As [`Self::of_unix`] does on a kernel older than 6.5.
     #[cfg(test)]
     pub(super) fn of_unix_without_peer_pidfd(socket: &UnixStream) -> Self {
-        Self::new(UnixEnd::of(socket, || Ok(None)).map(End::Unix))
+        Self::new("unix", UnixEnd::of(socket, || Ok(None)).map(End::Unix))
     }
 
     /// Remembers between which addresses the connection is.
@@ -99,11 +100,24 @@ impl Caller {
         let ends = || Ok(TcpEnds { caller: socket.peer_addr()?, ours: socket.local_addr()? });
         let failed =
             |problem: std::io::Error| AttestError::failed("read the addresses of the caller", problem);
-        Self::new(ends().map(End::Tcp).map_err(failed))
+        Self::new("tcp", ends().map(End::Tcp).map_err(failed))
     }
 
-    fn new(end: Result<End, AttestError>) -> Self {
-        Self(Arc::new(Inner { end, attested: OnceCell::new() }))
+    fn new(transport: &'static str, end: Result<End, AttestError>) -> Self {
+        Self(Arc::new(Inner { transport, end, attested: OnceCell::new() }))
+    }
+
+    /// How it is connected: `unix` or `tcp`.
+    pub(crate) fn transport(&self) -> &'static str {
+        self.0.transport
+    }
+
+    /// The user that connected to a unix socket, as the kernel noted it then.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        match &self.0.end {
+            Ok(End::Unix(end)) => Some(end.uid),
+            _ => None,
+        }
     }
 
     /// Who is calling. Found out once for a connection; after that it is checked that the processes are still the

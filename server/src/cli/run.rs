@@ -114,7 +114,7 @@ fn launch(args: Args) -> Result<Launch, super::Error> {
 
 fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
     let user = user();
-    let identity = dev::account(&user);
+    let identity = dev::identity(&user);
     let mut listeners: Vec<Listener> = Vec::new();
     for address in addresses {
         if listeners.iter().any(|listener| listener.address.same_place(&address)) {
@@ -178,7 +178,7 @@ mod tests {
         let [listener] = &*launch.listeners else { panic!("{:?}", launch.listeners) };
         assert_eq!(listener.address.to_string(), "127.0.0.1:8080");
         let Source::Dev { user } = launch.source else { panic!("it is dev mode") };
-        assert_eq!(listener.callers, Callers::Fixed(dev::account(&user)));
+        assert_eq!(listener.callers, Callers::Fixed(dev::identity(&user)));
         assert_eq!(launch.limits, Limits::default());
     }
 

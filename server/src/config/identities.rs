@@ -14,7 +14,13 @@ use super::{
     raw,
     text::Text,
 };
-use crate::attest::{Selector, Workload, Workloads};
+use crate::{
+    attest::{Selector, Workload, Workloads},
+    identity::{
+        external::{self, ExecSettings},
+        signing::{DEFAULT_LIFETIME, LIFETIMES, SigningSettings},
+    },
+};
 
 /// What a configuration file says of identities.
 #[derive(Debug)]
@@ -49,20 +55,11 @@ pub(crate) struct TrustFiles {
 /// Who issues certificates to this node.
 #[derive(Clone, Debug)]
 pub(crate) enum Ca {
-    /// The signing service inside the daemon, which keeps its keys in this directory.
-    SigningService { directory: Placed<PathBuf>, authorities: Vec<Authority>, lifetime: Duration },
+    /// The signing service inside the daemon.
+    SigningService(SigningSettings),
     /// A program that turns a certificate request into a chain.
-    External { command: Placed<Vec<String>>, timeout: Duration, lifetime: Duration },
+    External(ExecSettings),
 }
-
-/// The lifetime of issued certificates: short, so that revocation hardly matters, and long enough to live through
-/// an outage of the CA of half an hour.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(3_600);
-const LIFETIME_SECONDS: (u64, u64) = (300, 86_400);
-
-/// How long a program may take to get a certificate, beside a handshake that waits for it.
-const DEFAULT_CA_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_CA_TIMEOUT_SECONDS: u64 = 300;
 
 /// Identities while they are read: each account has one definition.
 pub(super) struct Identities {
@@ -73,8 +70,8 @@ pub(super) struct Identities {
 }
 
 impl Identities {
-    pub(super) fn defines(&self, account: &str) -> bool {
-        self.accounts.contains_key(account)
+    pub(super) fn get(&self, account: &str) -> Option<&Identity> {
+        self.accounts.get(account).map(|(identity, _)| identity)
     }
 
     pub(super) fn has_workloads(&self) -> bool {
@@ -118,12 +115,12 @@ impl Text<'_> {
             let refuse = |problem| Err(identity.place.refuse(problem));
             match &ca {
                 None => return refuse(Problem::NobodyIssues { account: identity.value.to_string() }),
-                Some(Ca::SigningService { authorities, .. }) => {
+                Some(Ca::SigningService(SigningSettings { authorities, .. })) => {
                     if let Some(foreign) = identity.value.authorities().find(|one| !authorities.contains(one)) {
                         return refuse(Problem::AuthorityNotServed { authority: foreign.to_string() });
                     }
                 }
-                Some(Ca::External { .. }) => {}
+                Some(Ca::External(_)) => {}
             }
         }
         let issued = issued.into_iter().map(|identity| identity.value).collect();
@@ -278,11 +275,11 @@ impl Text<'_> {
             let placed: Placed<&String> = self.placed(name, format!("{}[{number}]", key("authorities")));
             placed.map(|name| Authority::parse(name).map_err(Problem::Credentials)).map(|placed| placed.value)
         };
-        Ok(Ca::SigningService {
-            directory: self.relative(self.placed(directory, "state_directory")),
+        Ok(Ca::SigningService(SigningSettings {
+            directory: self.relative(self.placed(directory, "state_directory")).value,
             authorities: names.value.iter().enumerate().map(authority).collect::<Result<_, _>>()?,
             lifetime: self.lifetime(&table.certificate_lifetime_seconds, key)?,
-        })
+        }))
     }
 
     fn external_ca(&self, table: &Spanned<raw::ExternalCa>) -> Result<Ca, Error> {
@@ -291,15 +288,23 @@ impl Text<'_> {
         let key = |name: &str| format!("external_ca.{name}");
         let command = self.required(&table.command, at, key("command"))?.map(|words| {
             let words: Vec<_> = words.iter().map(|word| word.as_ref().clone()).collect();
-            let absolute = words.first().is_some_and(|program| program.starts_with('/'));
-            if absolute { Ok(words) } else { Err(Problem::CommandNotAbsolute) }
+            match words.split_first() {
+                Some((program, arguments)) if program.starts_with('/') => {
+                    Ok((PathBuf::from(program), arguments.to_vec()))
+                }
+                _ => Err(Problem::CommandNotAbsolute),
+            }
         })?;
-        let timeout = self.number(&table.timeout_seconds, key("timeout_seconds"), 1, MAX_CA_TIMEOUT_SECONDS)?;
-        Ok(Ca::External {
-            command,
-            timeout: timeout.map_or(DEFAULT_CA_TIMEOUT, Duration::from_secs),
+        let (program, arguments) = command.value;
+        let timeout =
+            self.number(&table.timeout_seconds, key("timeout_seconds"), 1, external::MAX_TIMEOUT.as_secs())?;
+        Ok(Ca::External(ExecSettings {
+            program,
+            arguments,
+            timeout: timeout.map_or(external::DEFAULT_TIMEOUT, Duration::from_secs),
             lifetime: self.lifetime(&table.certificate_lifetime_seconds, key)?,
-        })
+            search_path: external::DEFAULT_SEARCH_PATH.into(),
+        }))
     }
 
     fn lifetime(
@@ -307,7 +312,7 @@ impl Text<'_> {
         value: &Option<Spanned<u64>>,
         key: impl Fn(&str) -> String,
     ) -> Result<Duration, Error> {
-        let (least, most) = LIFETIME_SECONDS;
+        let (least, most) = (LIFETIMES.start().as_secs(), LIFETIMES.end().as_secs());
         let seconds = self.number(value, key("certificate_lifetime_seconds"), least, most)?;
         Ok(seconds.map_or(DEFAULT_LIFETIME, Duration::from_secs))
     }

@@ -1,5 +1,8 @@
 //! The addresses that programs call on, and who their callers are.
 
+use std::fmt;
+
+use alts_handshake::Identity;
 use toml::Spanned;
 
 use super::{
@@ -22,8 +25,17 @@ pub(crate) struct Listener {
 pub(crate) enum Callers {
     /// Each is the workload that the kernel says it is.
     Attested,
-    /// All of them are this account, in its one spelling: only one workload can reach the socket.
-    Fixed(String),
+    /// All of them are this one: only one workload can reach the socket.
+    Fixed(Identity),
+}
+
+impl fmt::Display for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attested => f.write_str("attested"),
+            Self::Fixed(identity) => f.write_str(identity.account()),
+        }
+    }
 }
 
 impl Text<'_> {
@@ -67,11 +79,9 @@ impl Text<'_> {
     }
 }
 
-/// The one spelling of `name`, which must be the account of an identity.
-fn defined(name: &str, identities: &Identities) -> Result<String, Problem> {
+/// The identity whose account is `name`, in any spelling.
+fn defined(name: &str, identities: &Identities) -> Result<Identity, Problem> {
     let wanted = account(name)?;
-    if identities.defines(wanted.account()) {
-        return Ok(wanted.account().to_owned());
-    }
-    Err(Problem::IdentityUndefined { account: wanted.to_string() })
+    let defined = identities.get(wanted.account()).cloned();
+    defined.ok_or_else(|| Problem::IdentityUndefined { account: wanted.to_string() })
 }

@@ -31,6 +31,10 @@ authority = "prod.example.com"
 roots = ["root.pem", "/next/root.pem"]
 "#;
 
+fn fixed(account: &str) -> Callers {
+    Callers::Fixed(Identity::parse(account).expect("it is an account"))
+}
+
 fn read_text(text: &str) -> Result<Launch, Error> {
     parse(Path::new("etc/altsd.toml"), text)
 }
@@ -47,10 +51,10 @@ fn a_good_file_gives_what_it_says() {
     assert_eq!(
         listeners,
         [
-            ("127.0.0.7:8080".to_owned(), Callers::Fixed("orders@prod.example.com".to_owned())),
+            ("127.0.0.7:8080".to_owned(), fixed("orders@prod.example.com")),
             (
                 "unix:/run/altsd/orders.sock".to_owned(),
-                Callers::Fixed("spiffe://prod.example.com/cart".to_owned()),
+                fixed("spiffe://prod.example.com/cart"),
             ),
         ]
     );
@@ -302,7 +306,7 @@ address = "127.0.0.1:9464"
 fn workloads_get_what_their_entries_grant_and_the_ca_issues_what_has_no_files() {
     let launch = read_text(WORKLOADS).expect("it is valid");
     let callers: Vec<_> = launch.listeners.iter().map(|listener| listener.callers.clone()).collect();
-    assert_eq!(callers, [Callers::Attested, Callers::Fixed("cart@prod.example.com".to_owned())]);
+    assert_eq!(callers, [Callers::Attested, fixed("cart@prod.example.com")]);
     let granted: Vec<Vec<_>> = launch
         .workloads
         .iter()
@@ -328,8 +332,9 @@ fn workloads_get_what_their_entries_grant_and_the_ca_issues_what_has_no_files() 
         ]
     );
     assert_eq!(configured.files.identities.len(), 1);
-    let Some(Ca::SigningService { directory, lifetime, .. }) = configured.ca else { panic!("there is one") };
-    assert_eq!((directory.value, lifetime), (PathBuf::from("etc/state"), Duration::from_secs(3_600)));
+    let Some(Ca::SigningService(settings)) = configured.ca else { panic!("there is one") };
+    assert_eq!(settings.directory, PathBuf::from("etc/state"));
+    assert_eq!(settings.lifetime, Duration::from_secs(3_600));
     assert_eq!(launch.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9464"));
 }
 
@@ -422,17 +427,16 @@ fn an_external_ca_is_a_program_by_its_absolute_path() {
         "[external_ca]\ncommand = [\"/usr/bin/sign\", \"--now\"]\ntimeout_seconds = 3",
     );
     let launch = read_text(&text).expect("it is valid");
-    let Source::Configured(Configured { ca: Some(Ca::External { command, timeout, .. }), .. }) = launch.source
-    else {
+    let Source::Configured(Configured { ca: Some(Ca::External(settings)), .. }) = launch.source else {
         panic!("there is one")
     };
-    assert_eq!(command.value, ["/usr/bin/sign", "--now"]);
-    assert_eq!(timeout, Duration::from_secs(3));
+    assert_eq!((settings.program, settings.arguments), ("/usr/bin/sign".into(), vec!["--now".to_owned()]));
+    assert_eq!(settings.timeout, Duration::from_secs(3));
     let cases = [
         ("\"/usr/bin/sign\"", "\"sign\"", "32: external_ca.command", "the command must begin with the absolute path"),
         ("[\"/usr/bin/sign\", \"--now\"]", "[]", "32: external_ca.command", "the command must begin with"),
         ("command = [\"/usr/bin/sign\", \"--now\"]", "", "31: external_ca.command", "is missing"),
-        ("timeout_seconds = 3", "timeout_seconds = 301", "33: external_ca.timeout_seconds", "301 is out of range"),
+        ("timeout_seconds = 3", "timeout_seconds = 26", "33: external_ca.timeout_seconds", "26 is out of range"),
     ];
     refused_all(&text, &cases);
 }

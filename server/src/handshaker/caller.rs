@@ -7,7 +7,10 @@ use alts_handshake::Identity;
 use tonic::Code;
 
 use super::{refusal::Refusal, service::Shared, session::Grant};
-use crate::attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads};
+use crate::{
+    attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads},
+    metrics::Metrics,
+};
 
 /// How the callers of a listener are told apart.
 #[derive(Clone)]
@@ -30,15 +33,22 @@ impl Entitlement {
         match self {
             Self::Fixed(identity) => Ok(vec![identity.clone()]),
             Self::Attested(attestation) => {
-                let (attested, workload) = attestation.of(caller).await?;
-                let workload = workload.ok_or_else(|| unknown(&attested))?;
-                Ok(workload.identities().to_vec())
+                let granted = attestation.granted(caller).await;
+                let outcome = granted.as_ref().map(|_| ()).map_err(|refusal| refusal.reason);
+                Metrics.attested(caller.map_or("none", Caller::transport), outcome);
+                granted
             }
         }
     }
 }
 
 impl Attestation {
+    async fn granted(&self, caller: Option<&Caller>) -> Result<Vec<Identity>, Refusal> {
+        let (attested, workload) = self.of(caller).await?;
+        let workload = workload.ok_or_else(|| unknown(&attested))?;
+        Ok(workload.identities().to_vec())
+    }
+
     /// Who the caller is, and the workload that this makes it, if any.
     pub(super) async fn of(
         &self,

@@ -1,7 +1,7 @@
 //! The gRPC service that programs call, `grpc.gcp.HandshakerService`.
 //!
 //! `session` is the conversation of one stream and does no I/O; `service` moves its messages and keeps its
-//! limits; `listener` opens the sockets.
+//! limits; `caller` decides who a caller may be; `whoami` tells it; `listener` opens the sockets.
 
 mod caller;
 mod connection;
@@ -12,7 +12,9 @@ mod response;
 mod service;
 mod session;
 mod whoami;
+mod whoami_service;
 
 pub(crate) use caller::{Attestation, Entitlement};
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};
+pub(crate) use whoami_service::WhoAmI;

@@ -1,5 +1,7 @@
 //! Why a stream got no result, and how its program is told: clients differ in what they listen to.
 
+use std::time::Duration;
+
 use alts_handshake::{Alert, Error, Reason, SetupError};
 use alts_proto::gcp::{HandshakerResp, HandshakerStatus};
 use tonic::{Code, Status};
@@ -19,24 +21,37 @@ pub(crate) struct Refusal {
     caller_at_fault: bool,
     /// An Alert for the peer, or nothing.
     pub(crate) out_frames: Vec<u8>,
+    /// How far the peer's clock is off at least, where that is what was refused.
+    pub(crate) clock_skew: Option<Duration>,
 }
 
 impl Refusal {
     /// The program's own request is wrong.
     pub(crate) fn of_request(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { code, reason, text: printable(&text.into()), caller_at_fault: true, out_frames: Vec::new() }
+        Self::new(code, reason, &text.into(), true)
     }
 
     /// A limit of this daemon.
     pub(crate) fn of_limit(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { code, reason, text: printable(&text.into()), caller_at_fault: false, out_frames: Vec::new() }
+        Self::new(code, reason, &text.into(), false)
+    }
+
+    fn new(code: Code, reason: &'static str, text: &str, caller_at_fault: bool) -> Self {
+        let text = printable(text);
+        Self { code, reason, text, caller_at_fault, out_frames: Vec::new(), clock_skew: None }
     }
 
     /// The handshake itself failed.
     pub(crate) fn of_handshake(error: &Error, out_frames: Vec<u8>) -> Self {
         let reason = error.reason();
-        let text = printable(&error.to_string());
-        Self { code: code(reason), reason: reason.code(), text, caller_at_fault: false, out_frames }
+        let clock_skew = match error {
+            Error::PeerCertificateNotYetValid { not_before, now } => {
+                Some(Duration::from_secs(not_before.saturating_sub(*now)))
+            }
+            _ => None,
+        };
+        let refusal = Self::new(code(reason), reason.code(), &error.to_string(), false);
+        Self { out_frames, clock_skew, ..refusal }
     }
 
     /// The reason code, then the text.

@@ -27,7 +27,9 @@ use super::{
     request::{self, Start},
     session::{Answer, MAX_IN_BYTES, Session},
 };
-use crate::{attest::Caller, clock::Clock, identity::Keeper, snapshot::Current};
+use crate::{
+    attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, snapshot::Current,
+};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
 const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
@@ -224,6 +226,10 @@ impl Driver {
     fn report_success(&mut self, established: &Established) {
         let Some(running) = &mut self.running else { return };
         running.verdict = true;
+        Metrics.handshake_ended(Some(running.side), Ok(()));
+        if !established.peer_clock_skew.is_zero() {
+            Metrics.clock_skew_seen(established.peer_clock_skew);
+        }
         tracing::debug!(
             side = running.side,
             local = running.account,
@@ -235,7 +241,12 @@ impl Driver {
     }
 
     fn report_failure(&mut self, refusal: &Refusal) {
-        report_failure(refusal, self.running.as_ref());
+        let running = self.running.as_ref();
+        Metrics.handshake_ended(running.map(|running| running.side), Err(refusal.reason));
+        if let Some(skew) = refusal.clock_skew {
+            Metrics.clock_skew_seen(skew);
+        }
+        report_failure(refusal, running);
         if let Some(running) = &mut self.running {
             running.verdict = true;
         }
@@ -268,6 +279,7 @@ fn unreadable(status: &Status) -> Option<Refusal> {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.verdict {
+            Metrics.handshake_ended(Some(self.side), Err("caller_gone"));
             tracing::info!(
                 reason = "caller_gone",
                 side = self.side,
