@@ -10,11 +10,12 @@ use pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::{
     Role,
-    certificate::{Chain, GoodPath, PathRules, Root},
+    certificate::Chain,
     credentials::Credentials,
     crypto::{HASH_LEN, Sha256},
     error::{Error, SetupError},
     identity::{Authority, Identity},
+    path::{GoodPath, PathRules, Root},
     revocation::{AuthorityCrls, Crl},
     validity::{Clock, Validity},
 };
