@@ -1,7 +1,9 @@
 //! What a chain of certificates must be (specification section 10). `x509-parser` reads names and uses,
 //! `rustls-webpki` validates the path; rules that neither knows are checked here.
 
-use pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use std::ptr;
+
+use pki_types::{CertificateDer, TrustAnchor};
 use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
@@ -14,6 +16,8 @@ use crate::{
     crypto::{CERTIFICATE_ALGORITHMS, SignatureScheme},
     error::Error,
     identity::{Identity, MailAccount, SpiffeId},
+    revocation::{AuthorityCrls, RevocationCheck},
+    validity::{Clock, Validity},
 };
 
 /// Largest certificate, in bytes.
@@ -32,22 +36,17 @@ pub(crate) struct Chain {
     validities: Vec<Validity>,
 }
 
-/// The time in which a certificate, or each of several, is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Validity {
-    pub(crate) not_before: u64,
-    pub(crate) not_after: u64,
-}
-
-impl Validity {
-    pub(crate) fn contains(&self, now: UnixTime) -> bool {
-        (self.not_before..=self.not_after).contains(&now.as_secs())
-    }
-}
-
 impl Chain {
     /// Reads a chain, leaf first, each certificate issued by the next.
     pub(crate) fn read(certificates: &[Vec<u8>]) -> Result<Self, Error> {
+        Self::read_naming(certificates, identity)
+    }
+
+    /// The same, with another idea of whom a leaf names: data of others has no identities.
+    pub(crate) fn read_naming(
+        certificates: &[Vec<u8>],
+        identity: fn(&X509Certificate<'_>) -> Result<Identity, Error>,
+    ) -> Result<Self, Error> {
         let parsed = certificates
             .iter()
             .enumerate()
@@ -71,13 +70,7 @@ impl Chain {
 
     /// The time in which the first so many certificates are valid.
     pub(crate) fn validity_of(&self, count: usize) -> Validity {
-        self.validities.iter().take(count).fold(
-            Validity { not_before: 0, not_after: u64::MAX },
-            |all, one| Validity {
-                not_before: all.not_before.max(one.not_before),
-                not_after: all.not_after.min(one.not_after),
-            },
-        )
+        self.validities.iter().take(count).fold(Validity::ALWAYS, |all, one| all.and(*one))
     }
 
     /// The time in which all certificates are valid.
@@ -90,7 +83,7 @@ fn malformed(position: usize, problem: impl ToString) -> Error {
     Error::PeerCertificateMalformed { position, problem: problem.to_string() }
 }
 
-fn parse(position: usize, der: &[u8]) -> Result<X509Certificate<'_>, Error> {
+pub(crate) fn parse(position: usize, der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     if der.len() > MAX_CERTIFICATE {
         return Err(Error::PeerCertificateTooLarge { position, length: der.len() });
     }
@@ -241,22 +234,33 @@ pub(crate) struct Root {
     anchor: TrustAnchor<'static>,
     /// Most certificates between it and a leaf, where it says so.
     path_len: Option<u32>,
+    signs_crls: bool,
 }
 
 /// What a path is validated against.
 pub(crate) struct PathRules<'a> {
     pub(crate) roots: &'a [Root],
+    /// Of every authority that must vouch for the leaf and has any.
+    pub(crate) crls: &'a [AuthorityCrls<'a>],
     /// Which end the chain belongs to.
     pub(crate) peer: Role,
     /// Who must vouch for the leaf, for the text of a refusal.
     pub(crate) authority: &'a dyn Fn() -> String,
-    pub(crate) now: UnixTime,
+    pub(crate) clock: Clock,
+}
+
+/// A path that was found good.
+pub(crate) struct GoodPath {
+    /// The time in which its certificates are valid.
+    pub(crate) certificates: Validity,
+    /// The time in which the CRLs that it was held against count.
+    pub(crate) crls: Validity,
 }
 
 impl PathRules<'_> {
-    /// Validates the path from the leaf to one of the roots (RFC 5280 section 6). Returns how many of the
-    /// certificates are on it: all of them, or all but the root.
-    pub(crate) fn validate(&self, certificates: &[Vec<u8>]) -> Result<usize, Error> {
+    /// Validates the path from the leaf to one of the roots (RFC 5280 section 6), and holds it against the CRLs. On
+    /// it are all of the certificates, or all but the root.
+    pub(crate) fn validate(&self, chain: &Chain, certificates: &[Vec<u8>]) -> Result<GoodPath, Error> {
         let der: Vec<_> = certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         let Some((leaf, issuers)) = der.split_first() else {
             return Err(malformed(0, "there is none"));
@@ -266,39 +270,43 @@ impl PathRules<'_> {
             Role::Client => (KeyUsage::client_auth(), "clientAuth"),
         };
         let refuse = |error| refusal(error, needed, self.authority);
+        let at = self.clock.time_for(chain.validity_of(self.without_root(&der)));
         let anchors: Vec<_> = self.roots.iter().map(|root| root.anchor.clone()).collect();
         let leaf = EndEntityCert::try_from(leaf).map_err(refuse)?;
         let path = leaf
-            .verify_for_usage(CERTIFICATE_ALGORITHMS, &anchors, issuers, self.now, usage, None, None)
+            .verify_for_usage(CERTIFICATE_ALGORITHMS, &anchors, issuers, at, usage, None, None)
             .map_err(refuse)?;
         let on_path = 1 + path.intermediate_certificates().count();
-        check_rest(&path, &der, on_path)?;
-        self.check_path_len(&path, &anchors, on_path)?;
-        Ok(on_path)
+        let used = anchors.iter().position(|anchor| ptr::eq(anchor, path.anchor()));
+        let Some(root) = used.and_then(|used| self.roots.get(used)) else {
+            return Err(Error::PeerCertificateUntrusted { authority: (self.authority)() });
+        };
+        check_rest(&path, root, &der, on_path)?;
+        check_path_len(&path, root, on_path)?;
+        let root_signs_crls = root.signs_crls;
+        let issuers = &issuers[..on_path - 1];
+        let clock = self.clock;
+        let revocation = RevocationCheck { path: &path, issuers, root_signs_crls, usage, at, clock };
+        let mut crls = Validity::ALWAYS;
+        for lists in self.crls {
+            crls = crls.and(revocation.by(lists)?);
+        }
+        Ok(GoodPath { certificates: chain.validity_of(on_path), crls })
     }
 
-    /// The path validator keeps no constraint of an anchor but its names.
-    fn check_path_len(
-        &self,
-        path: &VerifiedPath<'_>,
-        anchors: &[TrustAnchor<'_>],
-        on_path: usize,
-    ) -> Result<(), Error> {
-        let used = anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
-        let Some(path_len) = used.and_then(|used| self.roots[used].path_len) else { return Ok(()) };
-        let self_issued = |issuer: &Cert<'_>| issuer.issuer() == issuer.subject();
-        let below = path.intermediate_certificates().filter(|issuer| !self_issued(issuer)).count();
-        if below as u64 > path_len.into() {
-            let problem = "the root allows fewer certificates below it";
-            return Err(Error::PeerCertificateIssuerInvalid { position: on_path - 1, problem });
+    /// How many certificates there are but for a root at the end, whose dates do not count.
+    fn without_root(&self, certificates: &[CertificateDer<'_>]) -> usize {
+        match certificates {
+            [_, .., last] if self.roots.iter().any(|root| root.is(last)) => certificates.len() - 1,
+            all => all.len(),
         }
-        Ok(())
     }
 }
 
 /// Every certificate is on the path, in its order; only the root itself may stand behind it.
 fn check_rest(
     path: &VerifiedPath<'_>,
+    root: &Root,
     certificates: &[CertificateDer<'_>],
     on_path: usize,
 ) -> Result<(), Error> {
@@ -306,17 +314,23 @@ fn check_rest(
     if let Some(position) = issuers.position(|(used, sent)| used.der() != *sent) {
         return Err(Error::PeerCertificateChainBroken { position });
     }
-    let is_root = |der: &CertificateDer<'_>| {
-        webpki::anchor_from_trusted_cert(der).is_ok_and(|root| {
-            root.subject == path.anchor().subject
-                && root.subject_public_key_info == path.anchor().subject_public_key_info
-        })
-    };
     match &certificates[on_path..] {
         [] => Ok(()),
-        [root] if is_root(root) => Ok(()),
+        [last] if root.is(last) => Ok(()),
         _ => Err(Error::PeerCertificateChainBroken { position: on_path - 1 }),
     }
+}
+
+/// The path validator keeps no constraint of an anchor but its names.
+fn check_path_len(path: &VerifiedPath<'_>, root: &Root, on_path: usize) -> Result<(), Error> {
+    let Some(path_len) = root.path_len else { return Ok(()) };
+    let self_issued = |issuer: &Cert<'_>| issuer.issuer() == issuer.subject();
+    let below = path.intermediate_certificates().filter(|issuer| !self_issued(issuer)).count();
+    if below as u64 > path_len.into() {
+        let problem = "the root allows fewer certificates below it";
+        return Err(Error::PeerCertificateIssuerInvalid { position: on_path - 1, problem });
+    }
+    Ok(())
 }
 
 fn refusal(error: webpki::Error, needed: &'static str, authority: &dyn Fn() -> String) -> Error {
@@ -353,10 +367,20 @@ impl Root {
         })?;
         let constraints = certificate.basic_constraints().map_err(|error| error.to_string())?;
         let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| error.to_string())?;
+        let usage = certificate.key_usage().map_err(|error| error.to_string())?;
         Ok(Self {
             anchor: anchor.to_owned(),
             path_len: constraints.and_then(|constraints| constraints.value.path_len_constraint),
+            signs_crls: usage.is_some_and(|usage| usage.value.crl_sign()),
             der: der.clone().into_owned(),
+        })
+    }
+
+    /// Whether this is a certificate of the root: its name and its key.
+    fn is(&self, der: &CertificateDer<'_>) -> bool {
+        webpki::anchor_from_trusted_cert(der).is_ok_and(|other| {
+            other.subject == self.anchor.subject
+                && other.subject_public_key_info == self.anchor.subject_public_key_info
         })
     }
 }

@@ -134,6 +134,7 @@ impl AwaitServerFinished {
         let established = Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &th_client)?,
             peer: peer.identity,
+            peer_clock_skew: peer.clock_skew,
             local: self.setup.credentials.identity().clone(),
             record_protocol: self.choices.record_protocol,
             application_protocol: self.choices.application_protocol,

@@ -3,12 +3,14 @@
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 
 use crate::{
-    certificate::{Chain, Validity},
+    certificate::Chain,
+    certificate_info::CertificateInfo,
     crypto::{SecureRandom, SignatureScheme, SigningKey},
     error::{Error, SetupError},
     frame::FrameType,
     identity::Identity,
     message::MAX_CHAIN,
+    validity::Validity,
 };
 
 /// Largest chain, in bytes, that leaves room in a Finished message for the most that can stand beside it: the
@@ -21,6 +23,7 @@ pub struct Credentials {
     certificates: Vec<Vec<u8>>,
     key: SigningKey,
     validity: Validity,
+    info: CertificateInfo,
 }
 
 impl Credentials {
@@ -44,8 +47,9 @@ impl Credentials {
         if key.scheme() != chain.scheme || key.public_key() != chain.public_key {
             return Err(SetupError::OwnKeyForeign { account: chain.identity.account().to_owned() });
         }
+        let info = CertificateInfo::of(&chain, &certificates).map_err(SetupError::OwnCertificateUnusable)?;
         let validity = chain.validity();
-        Ok(Self { identity: chain.identity, certificates, key, validity })
+        Ok(Self { identity: chain.identity, certificates, key, validity, info })
     }
 
     /// Whom the leaf names.
@@ -58,7 +62,13 @@ impl Credentials {
         (self.validity.not_before, self.validity.not_after)
     }
 
-    pub(crate) fn certificates(&self) -> &[Vec<u8>] {
+    /// What an operator may want to know of the leaf.
+    pub fn certificate(&self) -> CertificateInfo {
+        self.info.clone()
+    }
+
+    /// The chain as peers get it, leaf first, each certificate in DER.
+    pub fn chain_der(&self) -> &[Vec<u8>] {
         &self.certificates
     }
 

@@ -1,6 +1,6 @@
 //! The handshake as its driver sees it: bytes in, bytes out, and at the end a result or an error.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use pki_types::UnixTime;
 
@@ -72,6 +72,9 @@ pub struct Established {
     pub key_data: KeyData,
     /// The authenticated peer.
     pub peer: Identity,
+    /// How far its chain was outside its validity when it was taken, by the allowance of [`Trust::new`]: zero,
+    /// unless clocks differ or a certificate is renewed too late.
+    pub peer_clock_skew: Duration,
     /// The own identity.
     pub local: Identity,
     /// The record protocol agreed on.

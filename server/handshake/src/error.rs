@@ -95,6 +95,16 @@ pub enum Error {
     PeerCertificateUntrusted { authority: String },
     #[error("the certificate chain is refused: {problem}")]
     PeerCertificateInvalid { problem: String },
+    #[error("certificate {position} of the chain, serial number {serial}, is revoked")]
+    PeerCertificateRevoked { position: usize, serial: String },
+    #[error("no CRL of {authority} covers the leaf certificate, so that it is unknown whether it is revoked")]
+    PeerCertificateRevocationUnknown { authority: String },
+    #[error(
+        "a CRL that covers the certificate chain has expired: its nextUpdate is {next_update}, now is {now} (seconds since 1970)"
+    )]
+    PeerCertificateCrlExpired { next_update: u64, now: u64 },
+    #[error("a CRL that covers the certificate chain is refused: {problem}")]
+    PeerCertificateCrlInvalid { problem: String },
 
     // Who the peer is (section 8).
     #[error("the peer is {peer}, the request accepts {accepted}")]
@@ -193,11 +203,15 @@ pub enum SetupError {
     #[error("the private key does not belong to the leaf certificate of {account}")]
     OwnKeyForeign { account: String },
 
-    // Roots.
+    // Roots and CRLs.
     #[error("{name:?} is no authority: {problem}")]
     AuthorityInvalid { name: String, problem: &'static str },
     #[error("a root for {authority} is unusable: {problem}")]
     RootUnusable { authority: String, problem: String },
+    #[error("a CRL for {authority} is unusable: {problem}")]
+    CrlUnusable { authority: String, problem: String },
+    #[error("{authority} has {count} CRLs; the limit is 256")]
+    CrlsTooMany { authority: String, count: usize },
 }
 
 impl SetupError {
@@ -260,7 +274,11 @@ impl Reason {
             | Self::PeerCertificateExpired
             | Self::PeerCertificateNotYetValid
             | Self::PeerCertificateUntrusted
-            | Self::PeerCertificateInvalid => Alert::BadCertificate,
+            | Self::PeerCertificateInvalid
+            | Self::PeerCertificateRevoked
+            | Self::PeerCertificateRevocationUnknown
+            | Self::PeerCertificateCrlExpired
+            | Self::PeerCertificateCrlInvalid => Alert::BadCertificate,
             Self::PeerNotExpected => Alert::AccessDenied,
             Self::OwnCertificateNotValid | Self::CryptoFailed => Alert::InternalError,
         })

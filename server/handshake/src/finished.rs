@@ -1,6 +1,8 @@
 //! ServerFinished and ClientFinished (specification sections 5 to 8): how an end proves itself, and how the
 //! other one checks it. Both directions are the same but for the names.
 
+use std::{sync::Arc, time::Duration};
+
 use pki_types::UnixTime;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     message::{AuthBlock, Finished, FinishedRules},
     ticket::{self, Ticket, TicketId},
     transcript::{Transcript, TranscriptHash},
-    trust::Trust,
+    trust::{Trust, VerifiedChain},
 };
 
 /// How an end proves who it is.
@@ -35,7 +37,7 @@ pub(crate) fn prove(
 ) -> Result<(Vec<u8>, TranscriptHash), Error> {
     let auth_block = match proof {
         Proof::Certificates { credentials, ticket } => {
-            AuthBlock { certificates: credentials.certificates().to_vec(), ticket: *ticket }
+            AuthBlock { certificates: credentials.chain_der().to_vec(), ticket: *ticket }
         }
         Proof::Ticket => AuthBlock::default(),
     };
@@ -60,6 +62,8 @@ pub(crate) struct ProvenPeer {
     pub(crate) identity: Identity,
     /// When its chain ends; with a ticket, when that does.
     pub(crate) not_after: UnixTime,
+    /// How far its chain is outside its validity; zero with a ticket.
+    pub(crate) clock_skew: Duration,
     /// The ticket that it issued, with the lifetime in seconds.
     pub(crate) ticket: Option<(TicketId, u32)>,
     pub(crate) hash: TranscriptHash,
@@ -106,16 +110,20 @@ impl Check<'_> {
         let plaintext = keys.sealing.open(frame.header(), frame.payload())?;
         let finished = Finished::decode(&plaintext, self.rules())?;
         let hash = transcript.add_auth_block(finished.auth_block_bytes);
-        let (identity, not_after) = match self.resumed {
-            Some(ticket) => (ticket.peer.clone(), ticket.not_after),
-            None => self.certificates(&finished, &hash)?,
+        let (identity, not_after, clock_skew) = match self.resumed {
+            Some(ticket) => (ticket.peer.clone(), ticket.not_after, Duration::ZERO),
+            None => {
+                let chain = self.certificates(&finished, &hash)?;
+                let not_after = UnixTime::since_unix_epoch(Duration::from_secs(chain.not_after()));
+                (chain.identity().clone(), not_after, chain.clock_skew(self.now))
+            }
         };
         crypto::hmac_verify(&keys.mac, &hash, &finished.mac)?;
         if !self.expected.accept(&identity) {
             let accepted = self.expected.to_string();
             return Err(Error::PeerNotExpected { peer: identity.to_string(), accepted });
         }
-        Ok(ProvenPeer { identity, not_after, ticket: finished.auth_block.ticket, hash })
+        Ok(ProvenPeer { identity, not_after, clock_skew, ticket: finished.auth_block.ticket, hash })
     }
 
     fn rules(&self) -> FinishedRules {
@@ -130,11 +138,10 @@ impl Check<'_> {
         &self,
         finished: &Finished<'_>,
         hash: &TranscriptHash,
-    ) -> Result<(Identity, UnixTime), Error> {
+    ) -> Result<Arc<VerifiedChain>, Error> {
         let chain = self.trust.verify(&finished.auth_block.certificates, self.peer, self.now)?;
         chain.verify_signature(finished.scheme, &signed_message(self.peer, hash), finished.signature)?;
-        let not_after = std::time::Duration::from_secs(chain.validity().not_after);
-        Ok((chain.identity().clone(), UnixTime::since_unix_epoch(not_after)))
+        Ok(chain)
     }
 }
 

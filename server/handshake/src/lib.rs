@@ -8,6 +8,7 @@
 //! at the end.
 
 mod certificate;
+mod certificate_info;
 mod client_side;
 mod codec;
 mod credentials;
@@ -20,12 +21,15 @@ mod identity;
 mod key_schedule;
 mod message;
 mod negotiate;
+mod revocation;
 mod secret;
 mod server_side;
 mod ticket;
 mod transcript;
 mod trust;
+mod validity;
 
+pub use certificate_info::CertificateInfo;
 pub use client_side::ClientSetup;
 pub use credentials::Credentials;
 pub use crypto::{SecureRandom, SystemRandom};
@@ -37,7 +41,7 @@ pub use negotiate::{Preferences, ProtocolName, RecordProtocol, RpcVersions};
 pub use secret::{KeyData, Secret};
 pub use server_side::{Resumption, ServerSetup};
 pub use ticket::{Ticket, TicketId, TicketLookup};
-pub use trust::Trust;
+pub use trust::{MAX_SKEW_ALLOWANCE, Trust};
 
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -143,6 +143,7 @@ impl AwaitClientFinished {
         Ok(Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &peer.hash)?,
             peer: peer.identity,
+            peer_clock_skew: peer.clock_skew,
             local: self.setup.credentials.identity().clone(),
             record_protocol: self.choices.record_protocol,
             application_protocol: self.choices.application_protocol,

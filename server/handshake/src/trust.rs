@@ -1,39 +1,53 @@
-//! Which roots vouch for whom, and the chains that were found good under them.
+//! Which roots vouch for whom, what they have revoked, and the chains that were found good under them.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use pki_types::{CertificateDer, UnixTime};
+use pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::{
     Role,
-    certificate::{Chain, PathRules, Root, Validity},
+    certificate::{Chain, GoodPath, PathRules, Root},
     credentials::Credentials,
     crypto::{HASH_LEN, Sha256},
     error::{Error, SetupError},
     identity::{Authority, Identity},
+    revocation::{AuthorityCrls, Crl},
+    validity::{Clock, Validity},
 };
+
+/// The most that a peer's clock and the own one may differ: specification section 10.
+pub const MAX_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);
+
+/// Most CRLs of one authority.
+const MAX_CRLS: usize = 256;
 
 /// Most verified chains that are remembered.
 const MAX_CACHED: usize = 4_096;
 
-/// The roots of each authority. A chain counts only if its root is configured for the authority of every name in
-/// its leaf.
+/// The roots and CRLs of each authority. A chain counts only if its root is configured for the authority of every
+/// name in its leaf, and no CRL of these authorities stands against it.
 ///
-/// One `Trust` is one version of the roots: whoever changes them makes a new one, and with it an empty cache.
+/// One `Trust` is one version of the roots and CRLs: whoever changes them makes a new one, and with it an empty
+/// cache.
 #[derive(Default)]
 pub struct Trust {
     roots: HashMap<Authority, Vec<Root>>,
+    crls: HashMap<Authority, Vec<Crl>>,
+    /// In seconds.
+    skew_allowance: u64,
     verified: Mutex<Cache>,
 }
 
 /// A peer whose chain was found good.
 pub(crate) struct VerifiedChain {
     chain: Chain,
-    /// Of the path to the root.
-    validity: Validity,
+    path: GoodPath,
+    /// When it need not be validated again.
+    usable: Validity,
 }
 
 impl VerifiedChain {
@@ -41,8 +55,14 @@ impl VerifiedChain {
         &self.chain.identity
     }
 
-    pub(crate) fn validity(&self) -> Validity {
-        self.validity
+    /// The last second in which both the certificates and the CRLs they were held against are good.
+    pub(crate) fn not_after(&self) -> u64 {
+        self.path.certificates.not_after.min(self.usable.not_after)
+    }
+
+    /// How far `now` lies outside the validity of the certificates.
+    pub(crate) fn clock_skew(&self, now: UnixTime) -> Duration {
+        self.path.certificates.distance(now)
     }
 
     /// Checks a signature of the leaf's key, made in the scheme that belongs to it.
@@ -61,6 +81,13 @@ impl VerifiedChain {
 }
 
 impl Trust {
+    /// Trust in nobody yet. A peer's chain that is not yet valid, or not any more, is taken all the same if that is by
+    /// at most `skew_allowance`, and CRLs are good for so much longer: clocks differ. Whole seconds count, and at
+    /// most [`MAX_SKEW_ALLOWANCE`].
+    pub fn new(skew_allowance: Duration) -> Self {
+        Self { skew_allowance: skew_allowance.min(MAX_SKEW_ALLOWANCE).as_secs(), ..Self::default() }
+    }
+
     /// Adds roots (DER) for an authority.
     pub fn add(&mut self, authority: Authority, roots: &[CertificateDer<'_>]) -> Result<(), SetupError> {
         let read = |der| {
@@ -72,18 +99,47 @@ impl Trust {
         Ok(())
     }
 
-    /// Checks that own credentials lead to a configured root and are valid now, in at least one role.
+    /// Adds CRLs (DER) for an authority. With the first of them, every leaf of this authority must be covered by one;
+    /// certificates above it are looked up where one covers them. A covering CRL past its nextUpdate refuses the chain.
+    pub fn add_crls(
+        &mut self,
+        authority: Authority,
+        crls: &[CertificateRevocationListDer<'_>],
+    ) -> Result<(), SetupError> {
+        let read = |der| {
+            let unusable = |problem| SetupError::CrlUnusable { authority: authority.to_string(), problem };
+            Crl::read(der).map_err(unusable)
+        };
+        let count = self.crls.get(&authority).map_or(0, Vec::len) + crls.len();
+        if count > MAX_CRLS {
+            return Err(SetupError::CrlsTooMany { authority: authority.to_string(), count });
+        }
+        let crls = crls.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if !crls.is_empty() {
+            self.crls.entry(authority).or_default().extend(crls);
+        }
+        Ok(())
+    }
+
+    /// The earliest nextUpdate of all CRLs, in seconds since 1970.
+    pub fn next_crl_update(&self) -> Option<u64> {
+        self.crls.values().flatten().map(Crl::next_update).min()
+    }
+
+    /// Checks that own credentials lead to a configured root, are valid now, with no allowance, and not revoked, in at
+    /// least one role.
     pub fn check_own(&self, credentials: &Credentials, now: UnixTime) -> Result<(), SetupError> {
-        let as_client = self.validate(credentials.certificates(), Role::Client, now);
+        let clock = Clock::strict(now);
+        let as_client = self.validate(credentials.chain_der(), Role::Client, clock);
         as_client
-            .or_else(|_| self.validate(credentials.certificates(), Role::Server, now))
+            .or_else(|_| self.validate(credentials.chain_der(), Role::Server, clock))
             // Also what is not on the path: peers get all of it.
             .and_then(|_| credentials.check_validity(now))
             .map_err(SetupError::OwnCertificateUnusable)
     }
 
     /// Validates the chain of a peer in this role. A chain that was found good before is not validated again
-    /// while all its certificates are valid.
+    /// while all its certificates, and the CRLs they were held against, are good.
     pub(crate) fn verify(
         &self,
         certificates: &[Vec<u8>],
@@ -94,24 +150,47 @@ impl Trust {
         // The lock is held for one look-up, some thousandth of a validation. A poisoned cache is still one of
         // good chains: no entry is ever half-made.
         let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
-        if let Some(chain) = known.filter(|chain| chain.validity().contains(now)) {
+        if let Some(chain) = known.filter(|chain| chain.usable.contains(now)) {
             return Ok(chain);
         }
-        let chain = Arc::new(self.validate(certificates, peer, now)?);
+        let clock = Clock { now, allowance: self.skew_allowance };
+        let chain = Arc::new(self.validate(certificates, peer, clock)?);
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(key, chain.clone());
         Ok(chain)
     }
 
-    fn validate(&self, certificates: &[Vec<u8>], peer: Role, now: UnixTime) -> Result<VerifiedChain, Error> {
-        let chain = Chain::read(certificates)?;
+    fn validate(&self, certificates: &[Vec<u8>], peer: Role, clock: Clock) -> Result<VerifiedChain, Error> {
+        self.validate_chain(Chain::read(certificates)?, certificates, peer, clock)
+    }
+
+    /// Validates the path of a chain that was read from these certificates.
+    fn validate_chain(
+        &self,
+        chain: Chain,
+        certificates: &[Vec<u8>],
+        peer: Role,
+        clock: Clock,
+    ) -> Result<VerifiedChain, Error> {
         let roots = self.roots_for(&chain.identity)?;
+        let crls = self.crls_for(&chain.identity);
         let authority = || {
             let names: Vec<_> = chain.identity.authorities().map(|authority| authority.to_string()).collect();
             names.join(" and ")
         };
-        let rules = PathRules { roots: &roots, peer, authority: &authority, now };
-        let on_path = rules.validate(certificates)?;
-        Ok(VerifiedChain { validity: chain.validity_of(on_path), chain })
+        let rules = PathRules { roots: &roots, crls: &crls, peer, authority: &authority, clock };
+        let path = rules.validate(&chain, certificates)?;
+        let usable = path.certificates.widened(clock.allowance).and(path.crls);
+        Ok(VerifiedChain { chain, path, usable })
+    }
+
+    /// The CRLs of each authority that a name belongs to. They are never merged: each authority that has any must
+    /// have one that covers the leaf, and all of them count.
+    fn crls_for(&self, identity: &Identity) -> Vec<AuthorityCrls<'_>> {
+        let of = |authority| {
+            let crls = self.crls.get(&authority)?;
+            Some(AuthorityCrls { authority, crls })
+        };
+        identity.authorities().filter_map(of).collect()
     }
 
     /// The roots that are configured for the authority of every name. One list each, never merged.
@@ -169,6 +248,9 @@ impl Cache {
 }
 
 #[cfg(test)]
+mod limbo_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -177,7 +259,8 @@ mod tests {
             serde_json::from_str(include_str!("../tests/handshake.json")).expect("the vectors are JSON");
         let leaf = vectors["refused_setup"]["server"]["certs"][0].as_str().expect("there is a leaf");
         let chain = Chain::read(&[hex::decode(leaf).expect("it is hex")]).expect("it is good");
-        Arc::new(VerifiedChain { validity: chain.validity(), chain })
+        let path = GoodPath { certificates: chain.validity(), crls: Validity::ALWAYS };
+        Arc::new(VerifiedChain { usable: path.certificates, path, chain })
     }
 
     fn key(number: usize) -> CacheKey {
