@@ -8,11 +8,10 @@ use std::{
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use alts_handshake::{Credentials, Identity, SecureRandom, SetupError};
+use alts_handshake::{Credentials, Identity, SetupError};
 use async_trait::async_trait;
 use nix::{
     sys::signal::{Signal, killpg},
@@ -27,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    Origin, Source, SourceError,
+    Origin, Random, Source, SourceError,
     x509::{self, Request},
 };
 
@@ -132,11 +131,11 @@ impl Complaint {
 pub(crate) struct ExecSource {
     settings: ExecSettings,
     at_once: Semaphore,
-    random: Arc<dyn SecureRandom>,
+    random: Random,
 }
 
 impl ExecSource {
-    pub(crate) fn new(settings: ExecSettings, random: Arc<dyn SecureRandom>) -> Result<Self, Error> {
+    pub(crate) fn new(settings: ExecSettings, random: Random) -> Result<Self, Error> {
         if !settings.program.is_absolute() {
             return Err(Error::NotAbsolute { program: settings.program });
         }
@@ -167,23 +166,19 @@ impl ExecSource {
         let start = |problem| Error::Start { program: self.program(), problem };
         let mut child = self.command(identity).spawn().map_err(start)?;
         // From here on, whichever way this is left, the command and its children end.
-        let group = Group::of(&child);
+        let mut group = Group::of(&child);
         let mut complaint = Vec::new();
         let limit = self.settings.timeout;
-        let finished = timeout(limit, self.converse(&mut child, &group, request, &mut complaint)).await;
+        let finished = timeout(limit, self.converse(&mut child, &mut group, request, &mut complaint)).await;
         let complaint = Complaint::of(&complaint);
         let Ok(finished) = finished else {
             return Err(Error::TimedOut { program: self.program(), limit, complaint });
         };
         let (status, output) = finished?;
-        if output.len() > MAX_OUTPUT {
-            return Err(Error::TooMuchOutput { program: self.program() });
+        if !status.success() {
+            return Err(Error::Failed { program: self.program(), status, complaint });
         }
-        match status {
-            Some(status) if status.success() => Ok((output, complaint)),
-            Some(status) => Err(Error::Failed { program: self.program(), status, complaint }),
-            None => Err(Error::TooMuchOutput { program: self.program() }),
-        }
+        Ok((output, complaint))
     }
 
     fn command(&self, identity: &Identity) -> Command {
@@ -203,14 +198,14 @@ impl ExecSource {
         command
     }
 
-    /// Feeds the command and reads it, to its end or to the first byte too much, where there is no status.
+    /// Feeds the command and reads it, to its end or to the first byte too much.
     async fn converse(
         &self,
         child: &mut Child,
-        group: &Group,
+        group: &mut Group,
         request: &Request,
         complaint: &mut Vec<u8>,
-    ) -> Result<(Option<ExitStatus>, Vec<u8>), Error> {
+    ) -> Result<(ExitStatus, Vec<u8>), Error> {
         let pipe = |problem| Error::Pipe { program: self.program(), problem };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
@@ -219,34 +214,28 @@ impl ExecSource {
                 let _ = stdin.write_all(request.pem.as_bytes()).await;
             }
         };
-        let mut output = Vec::new();
+        // Too much output ends it without waiting for its end.
         let read = async {
+            let mut output = Vec::new();
             if let Some(stdout) = stdout {
-                stdout.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut output).await?;
+                stdout.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut output).await.map_err(Early::Io)?;
             }
-            Ok(output)
+            if output.len() > MAX_OUTPUT { Err(Early::TooMuch) } else { Ok(output) }
         };
         let listen = keep_the_first(stderr, complaint);
         let wait = async {
-            let status = child.wait().await;
+            let status = child.wait().await.map_err(Early::Io);
             // What it has left behind may hold the pipes open for ever.
             group.kill();
             status
         };
-        // Too much output ends it without waiting for its end.
-        let read = async {
-            let output: Vec<u8> = read.await?;
-            if output.len() > MAX_OUTPUT { Err(Early::TooMuch) } else { Ok(output) }
+        let talk = async {
+            tokio::join!(write, listen);
+            Ok(())
         };
-        let all = async {
-            let wait = async { wait.await.map_err(Early::Io) };
-            let ((), (), output, status) =
-                tokio::try_join!(async { write.await; Ok(()) }, async { listen.await; Ok(()) }, read, wait)?;
-            Ok((Some(status), output))
-        };
-        match all.await {
-            Ok(finished) => Ok(finished),
-            Err(Early::TooMuch) => Ok((None, Vec::new())),
+        match tokio::try_join!(talk, read, wait) {
+            Ok(((), output, status)) => Ok((status, output)),
+            Err(Early::TooMuch) => Err(Error::TooMuchOutput { program: self.program() }),
             Err(Early::Io(problem)) => Err(pipe(problem)),
         }
     }
@@ -260,12 +249,6 @@ impl ExecSource {
 enum Early {
     TooMuch,
     Io(io::Error),
-}
-
-impl From<io::Error> for Early {
-    fn from(problem: io::Error) -> Self {
-        Self::Io(problem)
-    }
 }
 
 /// Reads all, so that the writer never waits, and keeps the first part.
@@ -286,8 +269,9 @@ impl Group {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
-    fn kill(&self) {
-        if let Some(group) = self.0 {
+    fn kill(&mut self) {
+        // Once: later the number may be that of others.
+        if let Some(group) = self.0.take() {
             // It fails if nobody is left.
             let _ = killpg(group, Signal::SIGKILL);
         }

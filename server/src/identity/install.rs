@@ -25,7 +25,9 @@ impl Refused {
     pub(crate) fn account(&self) -> &str {
         match self {
             Self::Foreign { expected, .. } => expected.account(),
-            Self::Unusable { account, .. } | Self::TooShort { account, .. } | Self::Stale { account } => account,
+            Self::Unusable { account, .. } | Self::TooShort { account, .. } | Self::Stale { account } => {
+                account
+            }
         }
     }
 
@@ -67,9 +69,7 @@ pub(crate) fn check(
         return Err(Refused::Foreign { expected, found });
     }
     let account = || expected.account().to_owned();
-    trust
-        .check_own(credentials, now)
-        .map_err(|problem| Refused::Unusable { account: account(), problem })?;
+    trust.check_own(credentials, now).map_err(|problem| Refused::Unusable { account: account(), problem })?;
     if !origin.is_renewed_by_us() {
         return Ok(());
     }

@@ -15,12 +15,17 @@ mod state;
 mod watch;
 mod x509;
 
-use alts_handshake::{Credentials, Identity};
+use std::sync::Arc;
+
+use alts_handshake::{Credentials, Identity, SecureRandom};
 use async_trait::async_trait;
 use pki_types::UnixTime;
 
 use self::install::Refused;
 use crate::config;
+
+/// Randomness that is handed on.
+pub(crate) type Random = Arc<dyn SecureRandom + Send + Sync>;
 
 /// What makes or reads certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +85,7 @@ pub(crate) enum SourceError {
     Signing(#[from] signing::Error),
     #[error(transparent)]
     Exec(#[from] external::Error),
-    #[error("the certificate for {account} is not used: {refused}", account = refused.account(), refused = refused)]
+    #[error("the certificate for {} is not used: {_0}", _0.account())]
     Refused(Refused),
     #[error("no certificate for {account} came within {seconds} s")]
     TimedOut { account: String, seconds: u64 },

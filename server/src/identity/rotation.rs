@@ -15,6 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// The pause between two looks at files that are bad and do not change.
+const STEADY_PAUSE: Duration = Duration::from_secs(60);
+
 /// From this many failures on, pauses grow no more.
 const MOST_STEPS: u32 = 16;
 
@@ -64,6 +67,13 @@ impl Failing {
         Self { since: before.map_or(now, |before| before.since), last: now, attempts, pause }
     }
 
+    /// The same for files that were bad, which are looked at again before long: with time they may become good.
+    pub(crate) fn steadily(before: Option<Self>, now: UnixTime) -> Self {
+        let attempts = before.map_or(0, |before| before.attempts).saturating_add(1);
+        let now = now.as_secs();
+        Self { since: before.map_or(now, |before| before.since), last: now, attempts, pause: STEADY_PAUSE }
+    }
+
     /// When the next try is due.
     pub(crate) fn retry_at(&self) -> u64 {
         self.last.saturating_add(self.pause.as_secs())
@@ -107,20 +117,58 @@ pub(crate) enum Reason {
     Expired,
     /// It begins in the future: the clock was set back.
     NotYetValid,
+    /// Somebody wants another.
+    Wanted,
+}
+
+/// Whether somebody wants a certificate though it is not its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    #[default]
+    No,
+    /// When no pause is on.
+    InTurn,
+    /// Also in a pause: an operator says so, or files have changed.
+    AtOnce,
 }
 
 /// Decides from nothing but its arguments. Whoever asks again at `until`, or earlier, misses nothing; as a clock
 /// can be set at any time, one asks again before long in any case.
-pub(crate) fn decide(now: UnixTime, held: Option<&Held>, failing: Option<&Failing>) -> Decision {
+pub(crate) fn decide(
+    now: UnixTime,
+    held: Option<&Held>,
+    failing: Option<&Failing>,
+    wanted: Wanted,
+) -> Decision {
     let reason = match held {
         None => Reason::Missing,
         Some(held) if now.as_secs() > held.not_after => Reason::Expired,
         Some(held) if now.as_secs() < held.not_before => Reason::NotYetValid,
         Some(held) if now.as_secs() >= held.renew_at => Reason::HalfLife,
+        Some(_) if wanted != Wanted::No => Reason::Wanted,
         Some(held) => return Decision::Keep { until: held.renew_at },
     };
+    renew_unless_pausing(reason, now, failing, wanted)
+}
+
+/// The same for a certificate that somebody else renews: it is looked for when it changes, and while it is bad.
+pub(crate) fn decide_for_files(now: UnixTime, failing: Option<&Failing>, wanted: Wanted) -> Decision {
+    match (wanted, failing) {
+        (Wanted::No, None) => Decision::Keep { until: u64::MAX },
+        _ => renew_unless_pausing(Reason::Wanted, now, failing, wanted),
+    }
+}
+
+fn renew_unless_pausing(
+    reason: Reason,
+    now: UnixTime,
+    failing: Option<&Failing>,
+    wanted: Wanted,
+) -> Decision {
     match failing {
-        Some(failing) if failing.is_pausing(now) => Decision::Keep { until: failing.retry_at() },
+        Some(failing) if wanted != Wanted::AtOnce && failing.is_pausing(now) => {
+            Decision::Keep { until: failing.retry_at() }
+        }
         _ => Decision::Renew { reason },
     }
 }
@@ -152,7 +200,8 @@ mod tests {
         let keep = |until| Decision::Keep { until };
         let one = failing(1, None, START + 10);
         let retry = one.retry_at();
-        let late = Failing { since: START, last: START + 2_000, attempts: 9, pause: Duration::from_secs(200) };
+        let late =
+            Failing { since: START, last: START + 2_000, attempts: 9, pause: Duration::from_secs(200) };
         let table = [
             ("there is none", START, None, None, renew(Reason::Missing)),
             ("there is none and it just failed", START + 10, None, Some(&one), keep(retry)),
@@ -172,8 +221,37 @@ mod tests {
             ("not due, with a pause", START + 5, Some(&held), Some(&one), keep(held.renew_at)),
         ];
         for (name, now, held, failing, expected) in table {
-            assert_eq!(decide(at(now), held, failing), expected, "{name}");
+            assert_eq!(decide(at(now), held, failing, Wanted::No), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_wanted_is_renewed_early_and_at_once_also_in_a_pause() {
+        let held = hour(0);
+        let pausing = failing(5, Some(&held), START + 10);
+        let renew = |reason| Decision::Renew { reason };
+        let keep = Decision::Keep { until: pausing.retry_at() };
+        let table = [
+            (None, Wanted::InTurn, renew(Reason::Wanted)),
+            (None, Wanted::AtOnce, renew(Reason::Wanted)),
+            (Some(&pausing), Wanted::InTurn, keep),
+            (Some(&pausing), Wanted::AtOnce, renew(Reason::Wanted)),
+        ];
+        for (failing, wanted, expected) in table {
+            assert_eq!(decide(at(START + 11), Some(&held), failing, wanted), expected, "{wanted:?}");
+            assert_eq!(decide_for_files(at(START + 11), failing, wanted), expected, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_looked_at_when_they_change_and_every_minute_while_they_are_bad() {
+        let bad = Failing::steadily(Some(Failing::steadily(None, at(START))), at(START + 7));
+        assert_eq!((bad.since, bad.attempts, bad.retry_at()), (START, 2, START + 67));
+        let decide = |now, failing| decide_for_files(at(now), failing, Wanted::No);
+        assert_eq!(decide(START, None), Decision::Keep { until: u64::MAX });
+        assert_eq!(decide(START + 8, Some(&bad)), Decision::Keep { until: START + 67 });
+        assert_eq!(decide(START + 67, Some(&bad)), Decision::Renew { reason: Reason::Wanted });
+        assert_eq!(decide(START + 6, Some(&bad)), Decision::Renew { reason: Reason::Wanted });
     }
 
     #[test]
@@ -192,7 +270,8 @@ mod tests {
                 assert!(held.renew_at <= not_after, "{held:?}");
                 for now in [0, 5, START, u64::MAX] {
                     // What counts is that there is a decision, and that an invalid certificate is never kept.
-                    let kept = matches!(decide(at(now), Some(&held), None), Decision::Keep { .. });
+                    let kept =
+                        matches!(decide(at(now), Some(&held), None, Wanted::No), Decision::Keep { .. });
                     assert!(!kept || held.is_valid(at(now)), "{held:?} at {now}");
                 }
             }
@@ -247,7 +326,9 @@ mod tests {
 
         fn run(&mut self, seconds: u64, works: bool) {
             for _ in 0..seconds {
-                if let Decision::Renew { .. } = decide(at(self.now), self.held.as_ref(), self.failing.as_ref()) {
+                if let Decision::Renew { .. } =
+                    decide(at(self.now), self.held.as_ref(), self.failing.as_ref(), Wanted::No)
+                {
                     self.try_now(works);
                 }
                 self.unserved += u64::from(!self.held.is_some_and(|held| held.is_valid(at(self.now))));
@@ -257,13 +338,15 @@ mod tests {
 
         fn try_now(&mut self, works: bool) {
             // Any sequence that scatters will do.
-            self.draw = self.draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.draw =
+                self.draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             self.tries.push(self.now);
             if works {
                 self.held = Some(Held::new((self.now - 60, self.now + HOUR), self.draw >> 20));
                 self.failing = None;
             } else {
-                self.failing = Some(Failing::again(self.failing, self.held.as_ref(), at(self.now), self.draw));
+                self.failing =
+                    Some(Failing::again(self.failing, self.held.as_ref(), at(self.now), self.draw));
             }
         }
     }

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use alts_handshake::{Authority, Credentials, Identity, SecureRandom, SetupError, Trust};
+use alts_handshake::{Authority, Credentials, Identity, SetupError};
 use async_trait::async_trait;
 use pki_types::{CertificateDer, UnixTime};
 
 use super::{
-    Origin, Source, SourceError,
+    Origin, Random, Source, SourceError,
     state::{self, Directory},
     x509::{self, Ca, Window},
 };
@@ -70,9 +70,13 @@ pub(crate) enum Error {
         directory.display()
     )]
     HalfThere { directory: PathBuf, found: String },
-    #[error("the signing service issues for {authorities}, not for {authority}; add it to the authorities of the signing service")]
+    #[error(
+        "the signing service issues for {authorities}, not for {authority}; add it to the authorities of the signing service"
+    )]
     AuthorityForeign { authority: String, authorities: String },
-    #[error("the root of the signing service is not valid now; it is from {not_before} s to {not_after} s since 1970")]
+    #[error(
+        "the root of the signing service is not valid now; it is from {not_before} s to {not_after} s since 1970"
+    )]
     RootNotValid { not_before: u64, not_after: u64 },
     #[error(transparent)]
     Making(#[from] x509::Error),
@@ -94,7 +98,7 @@ struct Inner {
     lifetime: Duration,
     root: Ca,
     issuer: Mutex<Arc<Ca>>,
-    random: Arc<dyn SecureRandom>,
+    random: Random,
 }
 
 /// What `altsd ca show` prints.
@@ -117,11 +121,7 @@ pub(crate) struct CaDescription {
 
 impl SigningService {
     /// Makes a root and an issuer. If there is one already, nothing is changed.
-    pub(crate) fn create(
-        settings: &SigningSettings,
-        now: UnixTime,
-        random: Arc<dyn SecureRandom>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn create(settings: &SigningSettings, now: UnixTime, random: Random) -> Result<Self, Error> {
         check_settings(&settings.authorities, settings.lifetime)?;
         let directory = Directory::open(&settings.directory, true)?;
         let lock = directory.lock()?;
@@ -138,11 +138,7 @@ impl SigningService {
     }
 
     /// Opens what is there.
-    pub(crate) fn open(
-        settings: &SigningSettings,
-        now: UnixTime,
-        random: Arc<dyn SecureRandom>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(settings: &SigningSettings, now: UnixTime, random: Random) -> Result<Self, Error> {
         check_settings(&settings.authorities, settings.lifetime)?;
         let missing = || Error::Missing { directory: settings.directory.clone() };
         if !settings.directory.exists() {
@@ -174,7 +170,7 @@ impl SigningService {
     pub(crate) fn open_or_create(
         settings: &SigningSettings,
         now: UnixTime,
-        random: Arc<dyn SecureRandom>,
+        random: Random,
     ) -> Result<Self, Error> {
         match Self::open(settings, now, random.clone()) {
             Err(Error::Missing { .. }) => {}
@@ -191,7 +187,7 @@ impl SigningService {
         authorities: Vec<Authority>,
         lifetime: Duration,
         now: UnixTime,
-        random: Arc<dyn SecureRandom>,
+        random: Random,
     ) -> Result<Self, Error> {
         check_settings(&authorities, lifetime)?;
         let root = Ca::root(Window::starting(now, ROOT_LIFETIME), &*random)?;
@@ -205,7 +201,7 @@ impl SigningService {
         settings: &SigningSettings,
         root: Ca,
         issuer: Ca,
-        random: Arc<dyn SecureRandom>,
+        random: Random,
     ) -> Self {
         Self(Arc::new(Inner {
             directory,
@@ -372,15 +368,6 @@ fn read_issuer(directory: &Directory, root: &Ca) -> Result<Option<Ca>, Error> {
     let broken = |problem| Error::IssuerBroken { file: directory.path(ISSUER), problem };
     let issuer = Ca::from_pem(&text).map_err(broken)?;
     if issuer.is_below(root) { Ok(Some(issuer)) } else { Err(broken("it was not issued by the root")) }
-}
-
-/// Roots of a service, as the keeper wants them.
-pub(crate) fn trust_of(service: &SigningService) -> Result<Trust, SetupError> {
-    let mut trust = Trust::default();
-    for (authority, root) in service.roots() {
-        trust.add(authority, &[root])?;
-    }
-    Ok(trust)
 }
 
 #[cfg(test)]

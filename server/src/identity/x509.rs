@@ -236,7 +236,8 @@ fn authority(
 
 fn params(name: &str, window: Window, random: &dyn SecureRandom) -> Result<CertificateParams, Error> {
     let date = |seconds: u64| {
-        let date = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+        let date =
+            i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
         // X.509 has no year of five digits.
         date.filter(|date| (1970..=9_999).contains(&date.year())).ok_or(Error::Time(seconds))
     };
@@ -272,7 +273,10 @@ fn random_bytes<const N: usize>(random: &dyn SecureRandom) -> Result<[u8; N], Er
 }
 
 fn parse<'d>(der: &'d CertificateDer<'_>) -> Option<X509Certificate<'d>> {
-    X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
+    X509Certificate::from_der(der)
+        .ok()
+        .filter(|(rest, _)| rest.is_empty())
+        .map(|(_, certificate)| certificate)
 }
 
 /// SHA-256 of a certificate, in hexadecimal digits.
