@@ -6,7 +6,9 @@ mod cli;
 mod clock;
 mod config;
 mod handshaker;
+#[allow(dead_code, reason = "not all of it is put to use yet")]
 mod identity;
+#[allow(dead_code, reason = "not all of it is put to use yet")]
 mod snapshot;
 
 use std::{
