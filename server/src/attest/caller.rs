@@ -121,6 +121,14 @@ impl Caller {
         Ok(attested)
     }
 
+    /// The user that connected to a unix socket, as the kernel noted it then; of other connections it notes none.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        match &self.0.end {
+            Ok(End::Unix(end)) => Some(end.uid),
+            Ok(End::Tcp(_)) | Err(_) => None,
+        }
+    }
+
     /// The processes at the other end. Blocks.
     pub(super) fn processes(&self) -> Result<Processes, AttestError> {
         match self.0.end.as_ref().map_err(Clone::clone)? {

@@ -12,23 +12,27 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// An accepted socket and its place.
+use crate::attest::Caller;
+
+/// An accepted socket, who is at its other end, and its place.
 pub(crate) struct Connection<S> {
     socket: S,
+    caller: Caller,
     _place: OwnedSemaphorePermit,
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn new(socket: S, place: OwnedSemaphorePermit) -> Self {
-        Self { socket, _place: place }
+    pub(crate) fn new(socket: S, caller: Caller, place: OwnedSemaphorePermit) -> Self {
+        Self { socket, caller, _place: place }
     }
 }
 
-impl<S: Connected> Connected for Connection<S> {
-    type ConnectInfo = S::ConnectInfo;
+/// Every request of the connection carries its caller.
+impl<S> Connected for Connection<S> {
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> S::ConnectInfo {
-        self.socket.connect_info()
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
     }
 }
 

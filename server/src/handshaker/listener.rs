@@ -19,7 +19,7 @@ use tokio::{
 use tonic::transport::Server;
 
 use super::connection::Connection;
-use crate::{config::Address, services::Services};
+use crate::{attest::Caller, config::Address, services::Services};
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -86,28 +86,23 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {
-                    let (connection, _) = listener.accept().await?;
+                    let (socket, _) = listener.accept().await?;
                     // It fails for a connection that is already gone, which then ends by itself.
-                    let _ = connection.set_nodelay(true);
-                    Ok(connection)
+                    let _ = socket.set_nodelay(true);
+                    let caller = Caller::of_tcp(&socket);
+                    Ok((socket, caller))
                 };
-                server
-                    .serve_with_incoming_shutdown(
-                        services,
-                        incoming(listener, limits.connections, accept),
-                        stop,
-                    )
-                    .await
+                let incoming = incoming(listener, limits.connections, accept);
+                server.serve_with_incoming_shutdown(services, incoming, stop).await
             }
             Self::Unix(listener) => {
-                let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
-                server
-                    .serve_with_incoming_shutdown(
-                        services,
-                        incoming(listener, limits.connections, accept),
-                        stop,
-                    )
-                    .await
+                let accept = async |listener: &UnixListener| {
+                    let (socket, _) = listener.accept().await?;
+                    let caller = Caller::of_unix(&socket);
+                    Ok((socket, caller))
+                };
+                let incoming = incoming(listener, limits.connections, accept);
+                server.serve_with_incoming_shutdown(services, incoming, stop).await
             }
         }
     }
@@ -120,7 +115,7 @@ impl Listener {
 fn incoming<L, C>(
     listener: L,
     connections: usize,
-    accept: impl AsyncFn(&L) -> io::Result<C>,
+    accept: impl AsyncFn(&L) -> io::Result<(C, Caller)>,
 ) -> impl Stream<Item = io::Result<Connection<C>>> {
     let places = Arc::new(Semaphore::new(connections));
     stream::unfold((listener, places, accept), |(listener, places, accept)| async move {
@@ -128,8 +123,9 @@ fn incoming<L, C>(
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
-                Ok(socket) => {
-                    return Some((Ok(Connection::new(socket, place)), (listener, places, accept)));
+                Ok((socket, caller)) => {
+                    let connection = Connection::new(socket, caller, place);
+                    return Some((Ok(connection), (listener, places, accept)));
                 }
                 Err(problem) if problem.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(problem) => {

@@ -14,3 +14,4 @@ mod whoami;
 
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};
+pub(crate) use whoami::{Callers, WhoAmI};
