@@ -1,14 +1,15 @@
 //! Who may ask at the admin socket: root, and the user that the daemon runs as. The mode of the socket's file says
 //! the same; but a file can be given away, and a directory moved.
 
-use tonic::{Status, codegen::http::Extensions, transport::server::UdsConnectInfo};
+use tonic::{Status, codegen::http::Extensions};
+
+use crate::attest::Caller;
 
 const ROOT: u32 = 0;
 
 /// Refuses the callers that the kernel does not say to be root or `own`.
 pub(super) fn check(extensions: &Extensions, own: u32) -> Result<(), Status> {
-    let credentials = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
-    decide(credentials.map(|credentials| credentials.uid()), own).map_err(|text| {
+    decide(extensions.get::<Caller>().and_then(Caller::uid), own).map_err(|text| {
         tracing::warn!(reason = "admin_denied", "an admin request is refused: {text}");
         Status::permission_denied(format!("admin_denied: {text}"))
     })

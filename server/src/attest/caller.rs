@@ -112,14 +112,6 @@ impl Caller {
         self.0.transport
     }
 
-    /// The user that connected to a unix socket, as the kernel noted it then.
-    pub(crate) fn uid(&self) -> Option<u32> {
-        match &self.0.end {
-            Ok(End::Unix(end)) => Some(end.uid),
-            _ => None,
-        }
-    }
-
     /// Who is calling. Found out once for a connection; after that it is checked that the processes are still the
     /// same. A failure is not kept: what could not be found out is tried again.
     pub(crate) async fn attest(&self, attestor: &Attestor) -> Result<Arc<Attested>, AttestError> {
@@ -133,6 +125,14 @@ impl Caller {
             attestor.check(attested.clone()).await?;
         }
         Ok(attested)
+    }
+
+    /// The user that connected to a unix socket, as the kernel noted it then; of other connections it notes none.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        match &self.0.end {
+            Ok(End::Unix(end)) => Some(end.uid),
+            Ok(End::Tcp(_)) | Err(_) => None,
+        }
     }
 
     /// The processes at the other end. Blocks.

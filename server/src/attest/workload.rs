@@ -25,7 +25,7 @@ pub(crate) enum WorkloadProblem {
 }
 
 /// All workloads of the node: no caller is two of them equally well.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Workloads(Vec<Workload>);
 
 /// Two entries that one caller can match with equally many selectors, by their places in the list.

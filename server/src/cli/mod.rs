@@ -50,7 +50,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args)?,
             Self::Validate(args) => validate::run(&args)?,
-            Self::Handshake(args) => runtime()?.block_on(handshake::run(args, &app::clock()))?,
+            Self::Handshake(args) => runtime()?.block_on(handshake::run(args, &*app::clock()))?,
             Self::Exec(args) => exec::run(&args)?,
             Self::Whoami(args) => return Ok(runtime()?.block_on(whoami::run(args))?),
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,

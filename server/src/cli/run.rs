@@ -85,12 +85,15 @@ pub(crate) enum Error {
     DevWithConfig(PathBuf),
     #[error("--listen {0} is given twice")]
     ListenTwice(Address),
+    #[error(transparent)]
+    Dev(#[from] dev::Error),
 }
 
 impl Error {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NothingToServe | Self::DevWithConfig(_) | Self::ListenTwice(_) => 2,
+            Self::Dev(_) => 1,
         }
     }
 }
@@ -114,7 +117,7 @@ fn launch(args: Args) -> Result<Launch, super::Error> {
 
 fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
     let user = user();
-    let identity = dev::identity(&user);
+    let identity = dev::identity(&user)?;
     let mut listeners: Vec<Listener> = Vec::new();
     for address in addresses {
         if listeners.iter().any(|listener| listener.address.same_place(&address)) {
@@ -178,7 +181,7 @@ mod tests {
         let [listener] = &*launch.listeners else { panic!("{:?}", launch.listeners) };
         assert_eq!(listener.address.to_string(), "127.0.0.1:8080");
         let Source::Dev { user } = launch.source else { panic!("it is dev mode") };
-        assert_eq!(listener.callers, Callers::Fixed(dev::identity(&user)));
+        assert_eq!(listener.callers, Callers::Fixed(dev::identity(&user).expect("it has one")));
         assert_eq!(launch.limits, Limits::default());
     }
 

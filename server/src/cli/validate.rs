@@ -8,7 +8,7 @@ use std::{
 use super::output::utc;
 use crate::{
     app,
-    config::{self, Files, Launch, Source},
+    config::{self, Ca, Configured, Files, Launch, Source},
     snapshot::Snapshot,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), super::Error> {
     let launch = config::read(&args.config)?;
-    let snapshot = app::load(&launch.source)?;
+    let snapshot = app::check(&launch)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} is valid", args.config.display())
         .and_then(|()| summarize(&launch, &snapshot, &mut out))
@@ -34,9 +34,15 @@ pub(super) fn run(args: &Args) -> Result<(), super::Error> {
 
 fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
     for listener in &launch.listeners {
-        writeln!(out, "listener  {}: callers are {}", listener.address, listener.identity)?;
+        writeln!(out, "listener  {}: callers are {}", listener.address, listener.callers)?;
     }
-    let Source::Files(Files { identities, trust }) = &launch.source else {
+    for workload in launch.workloads.iter() {
+        let accounts: Vec<_> = workload.identities().iter().map(ToString::to_string).collect();
+        let selectors: Vec<_> = workload.selectors().iter().map(ToString::to_string).collect();
+        writeln!(out, "workload  {}: {}", accounts.join(", "), selectors.join(" "))?;
+    }
+    let Source::Configured(Configured { files: Files { identities, trust }, issued, ca }) = &launch.source
+    else {
         return Ok(());
     };
     for identity in identities {
@@ -46,10 +52,29 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
             writeln!(out, "identity  {account}: certificate expires {}", utc(not_after))?;
         }
     }
+    for identity in issued {
+        writeln!(out, "identity  {identity}: certificate made when it is needed, by {}", issuer(ca.as_ref()))?;
+    }
+    if let Some(Ca::SigningService(settings)) = ca {
+        for authority in &settings.authorities {
+            writeln!(out, "authority {authority}: the root of the signing service")?;
+        }
+    }
     for entry in trust {
-        let files = entry.roots.len();
-        let s = if files == 1 { "" } else { "s" };
-        writeln!(out, "authority {}: {files} file{s} of roots", entry.authority.value)?;
+        let files = |number: usize, what| format!("{number} file{} of {what}", if number == 1 { "" } else { "s" });
+        write!(out, "authority {}: {}", entry.authority.value, files(entry.roots.len(), "roots"))?;
+        match entry.crls.len() {
+            0 => writeln!(out)?,
+            number => writeln!(out, ", {}", files(number, "revocation lists"))?,
+        }
     }
     Ok(())
+}
+
+fn issuer(ca: Option<&Ca>) -> String {
+    match ca {
+        Some(Ca::SigningService(settings)) => format!("the signing service in {}", settings.directory.display()),
+        Some(Ca::External(settings)) => settings.program.display().to_string(),
+        None => "nobody".to_owned(),
+    }
 }

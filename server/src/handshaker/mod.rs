@@ -12,9 +12,8 @@ mod response;
 mod service;
 mod session;
 mod whoami;
-mod whoami_service;
 
 pub(crate) use caller::{Attestation, Entitlement};
 pub(crate) use listener::{ListenError, Listener, ListenerLimits};
 pub(crate) use service::{Handshaker, Shared, Timeouts};
-pub(crate) use whoami_service::WhoAmI;
+pub(crate) use whoami::WhoAmI;

@@ -34,6 +34,12 @@ pub(crate) fn account(user: &str) -> String {
     format!("{}@{AUTHORITY}", if user.is_empty() { "nobody" } else { &user })
 }
 
+/// The identity of a user in dev mode.
+pub(crate) fn identity(user: &str) -> Result<Identity, Error> {
+    let account = account(user);
+    Identity::parse(&account).map_err(|problem| Error::Account { account, problem })
+}
+
 /// The signing service of dev mode, and the one identity that it is asked for.
 pub(crate) fn service(
     user: &str,
@@ -42,9 +48,7 @@ pub(crate) fn service(
 ) -> Result<(SigningService, Identity), Error> {
     let authorities = vec![Authority::parse(AUTHORITY)?];
     let service = SigningService::in_memory(authorities, DEFAULT_LIFETIME, now, random)?;
-    let account = account(user);
-    let identity = Identity::parse(&account).map_err(|problem| Error::Account { account, problem })?;
-    Ok((service, identity))
+    Ok((service, identity(user)?))
 }
 
 /// The one identity of dev mode and the root it leads to, as they are at the start.
