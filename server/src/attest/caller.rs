@@ -33,8 +33,15 @@ const MAX_LOOKS: usize = 3;
 #[derive(Clone)]
 pub(crate) struct Caller(Arc<Inner>);
 
+/// How a caller is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Unix,
+}
+
 struct Inner {
-    transport: &'static str,
+    transport: Transport,
     end: Result<End, AttestError>,
     attested: OnceCell<Arc<Attested>>,
 }
@@ -86,13 +93,13 @@ impl Caller {
             Err(Errno::ENOPROTOOPT) => Ok(None),
             Err(problem) => Err(problem),
         };
-        Self::new("unix", UnixEnd::of(socket, pidfd).map(End::Unix))
+        Self::new(Transport::Unix, UnixEnd::of(socket, pidfd).map(End::Unix))
     }
 
     /// As [`Self::of_unix`] does on a kernel older than 6.5.
     #[cfg(test)]
     pub(super) fn of_unix_without_peer_pidfd(socket: &UnixStream) -> Self {
-        Self::new("unix", UnixEnd::of(socket, || Ok(None)).map(End::Unix))
+        Self::new(Transport::Unix, UnixEnd::of(socket, || Ok(None)).map(End::Unix))
     }
 
     /// Remembers between which addresses the connection is.
@@ -100,15 +107,15 @@ impl Caller {
         let ends = || Ok(TcpEnds { caller: socket.peer_addr()?, ours: socket.local_addr()? });
         let failed =
             |problem: std::io::Error| AttestError::failed("read the addresses of the caller", problem);
-        Self::new("tcp", ends().map(End::Tcp).map_err(failed))
+        Self::new(Transport::Tcp, ends().map(End::Tcp).map_err(failed))
     }
 
-    fn new(transport: &'static str, end: Result<End, AttestError>) -> Self {
+    fn new(transport: Transport, end: Result<End, AttestError>) -> Self {
         Self(Arc::new(Inner { transport, end, attested: OnceCell::new() }))
     }
 
-    /// How it is connected: `unix` or `tcp`.
-    pub(crate) fn transport(&self) -> &'static str {
+    /// How it is connected.
+    pub(crate) fn transport(&self) -> Transport {
         self.0.transport
     }
 

@@ -20,11 +20,11 @@ mod sock_diag;
 mod workload;
 
 pub(crate) use attestor::{Attestor, AttestorProblem};
-pub(crate) use caller::{Attested, Caller};
+pub(crate) use caller::{Attested, Caller, Transport};
 pub(crate) use error::AttestError;
-pub(crate) use kubernetes::{KubernetesProblem, KubernetesSettings, PodSource};
+pub(crate) use kubernetes::{KubernetesSettings, PodSource};
 pub(crate) use selector::{Selector, SelectorProblem};
-pub(crate) use workload::{Tie, Workload, WorkloadProblem, Workloads};
+pub(crate) use workload::{Workload, WorkloadProblem, Workloads};
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ impl Entitlement {
             Self::Attested(attestation) => {
                 let granted = attestation.granted(caller).await;
                 let outcome = granted.as_ref().map(|_| ()).map_err(|refusal| refusal.reason);
-                Metrics.attested(caller.map_or("none", Caller::transport), outcome);
+                Metrics.attested(caller.map(Caller::transport), outcome);
                 granted
             }
         }

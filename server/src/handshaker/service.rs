@@ -117,7 +117,7 @@ struct Driver {
 struct Running {
     shared: Arc<Shared>,
     /// Which end of its connection the caller is.
-    side: &'static str,
+    side: Role,
     /// Empty until it is known.
     account: String,
     since: Instant,
@@ -186,7 +186,7 @@ impl Driver {
     /// Begins a handshake as the identity that its caller is entitled to. What limits it comes first, then who the
     /// caller is: neither costs a public-key operation.
     async fn begin(&mut self, start: Start) -> Result<Answer, Refusal> {
-        let mut running = Running::new(&self.shared, side(start.role));
+        let mut running = Running::new(&self.shared, start.role);
         running.permits.push(permit(&self.shared.handshakes, "in total")?);
         let running = self.running.insert(running);
         let entitled = self.entitlement.of(self.caller.as_ref()).await?;
@@ -231,7 +231,7 @@ impl Driver {
             Metrics.clock_skew_seen(established.peer_clock_skew);
         }
         tracing::debug!(
-            side = running.side,
+            side = name(running.side),
             local = running.account,
             peer = %established.peer,
             record_protocol = established.record_protocol.name(),
@@ -257,7 +257,7 @@ impl Driver {
 fn report_failure(refusal: &Refusal, running: Option<&Running>) {
     tracing::warn!(
         reason = refusal.reason,
-        side = running.map(|running| running.side),
+        side = running.map(|running| name(running.side)),
         local = running.map(|running| running.account.as_str()),
         duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
         "handshake refused: {}",
@@ -282,7 +282,7 @@ impl Drop for Running {
             Metrics.handshake_ended(Some(self.side), Err("caller_gone"));
             tracing::info!(
                 reason = "caller_gone",
-                side = self.side,
+                side = name(self.side),
                 local = self.account,
                 duration = ?self.shared.clock.since(self.since),
                 "handshake abandoned by its caller"
@@ -292,7 +292,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn new(shared: &Arc<Shared>, side: &'static str) -> Self {
+    fn new(shared: &Arc<Shared>, side: Role) -> Self {
         Self {
             shared: shared.clone(),
             side,
@@ -312,8 +312,8 @@ fn permit(places: &Arc<Semaphore>, whose: &str) -> Result<OwnedSemaphorePermit, 
     })
 }
 
-fn side(role: Role) -> &'static str {
-    match role {
+fn name(side: Role) -> &'static str {
+    match side {
         Role::Client => "client",
         Role::Server => "server",
     }
