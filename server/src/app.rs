@@ -40,10 +40,10 @@ pub(crate) enum Error {
 
 /// Loads and checks identities and roots.
 pub(crate) fn load(source: &Source) -> Result<Snapshot, Error> {
-    let (now, random) = (SystemClock.now(), SystemRandom::new());
+    let (now, random) = (SystemClock.now(), Arc::new(SystemRandom::new()));
     Ok(match source {
-        Source::Files(configured) => files::load(configured, now, &random)?,
-        Source::Dev { user } => dev::load(user, now, &random)?,
+        Source::Files(configured) => files::load(configured, now, &*random)?,
+        Source::Dev { user } => dev::load(user, now, random)?,
     })
 }
 

@@ -91,23 +91,25 @@ pub(crate) enum Source {
 }
 
 /// The files of a configuration, each with the place that named it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) identities: Vec<IdentityFiles>,
     pub(crate) trust: Vec<TrustFiles>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct IdentityFiles {
     pub(crate) account: Placed<Identity>,
     pub(crate) certificate_chain: Placed<PathBuf>,
     pub(crate) private_key: Placed<PathBuf>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TrustFiles {
     pub(crate) authority: Placed<Authority>,
     pub(crate) roots: Vec<Placed<PathBuf>>,
+    /// With the first of them, every leaf of the authority must be covered by one.
+    pub(crate) crls: Vec<Placed<PathBuf>>,
 }
 
 /// Reads the file and checks it against itself.
@@ -285,11 +287,15 @@ impl Text<'_> {
             if roots.value.is_empty() {
                 return Err(roots.place.refuse(Problem::NoRoots));
             }
-            let root = |(number, path): (usize, &Spanned<PathBuf>)| {
-                let place = self.place(path.span().start, format!("{}[{number}]", key("roots")));
-                self.relative(Placed { value: path.as_ref(), place })
+            let files = |name: &str, paths: &[Spanned<PathBuf>]| {
+                let file = |(number, path): (usize, &Spanned<PathBuf>)| {
+                    let place = self.place(path.span().start, format!("{}[{number}]", key(name)));
+                    self.relative(Placed { value: path.as_ref(), place })
+                };
+                paths.iter().enumerate().map(file).collect()
             };
-            trust.push(TrustFiles { authority, roots: roots.value.iter().enumerate().map(root).collect() });
+            let roots = files("roots", roots.value);
+            trust.push(TrustFiles { authority, roots, crls: files("crls", &table.crls) });
         }
         Ok(trust)
     }

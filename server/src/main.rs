@@ -13,9 +13,11 @@ mod clock;
 mod config;
 mod handshaker;
 mod health;
+#[allow(dead_code, reason = "not all of it is put to use yet")]
 mod identity;
 mod metrics;
 mod services;
+#[allow(dead_code, reason = "not all of it is put to use yet")]
 mod snapshot;
 
 use std::{

@@ -68,6 +68,13 @@ impl Sha256 {
     }
 }
 
+/// SHA-256 of `bytes`, such as the fingerprint of a certificate.
+pub fn sha256(bytes: &[u8]) -> [u8; HASH_LEN] {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    hash.finish()
+}
+
 /// HKDF-Extract of RFC 5869 section 2.2.
 pub(crate) fn hkdf_extract(salt: &[u8], input: &[u8]) -> Secret<HASH_LEN> {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), input);

@@ -32,7 +32,7 @@ mod validity;
 pub use certificate_info::CertificateInfo;
 pub use client_side::ClientSetup;
 pub use credentials::Credentials;
-pub use crypto::{SecureRandom, Sha256, SystemRandom};
+pub use crypto::{SecureRandom, Sha256, SystemRandom, sha256};
 pub use engine::{Established, Handshake, Outcome, Setup, Step};
 pub use error::{Alert, Error, Reason, SetupError, SetupReason};
 pub use frame::FrameType;

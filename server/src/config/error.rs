@@ -99,6 +99,8 @@ pub(crate) enum Problem {
     PemInvalid { file: PathBuf, problem: &'static str },
     #[error("{} holds no certificate (BEGIN CERTIFICATE)", file.display())]
     CertificateMissing { file: PathBuf },
+    #[error("{} holds no CRL (BEGIN X509 CRL)", file.display())]
+    CrlMissing { file: PathBuf },
     #[error(
         "{} holds no PKCS#8 key (BEGIN PRIVATE KEY); convert with: openssl pkcs8 -topk8 -nocrypt",
         file.display()

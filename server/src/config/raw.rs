@@ -54,6 +54,8 @@ pub(super) struct Identity {
 pub(super) struct Trust {
     pub(super) authority: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<Vec<Spanned<PathBuf>>>>,
+    #[serde(default)]
+    pub(super) crls: Vec<Spanned<PathBuf>>,
 }
 
 /// The whole key that stands at this offset, or whose value does: the library's errors have the offset alone.

@@ -194,7 +194,7 @@ mod tests {
     fn a_stream_that_is_over_answers_nothing_more() {
         let (now, random) =
             (UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600)), SystemRandom::new());
-        let snapshot = dev::load("alice", now, &random).expect("it needs nothing");
+        let snapshot = dev::load("alice", now, Arc::new(SystemRandom::new())).expect("it needs nothing");
         let credentials = snapshot.credentials("alice@dev.altsd.internal").expect("it was made");
         let mut session = Session::new(credentials.clone(), snapshot.trust().clone());
         let next = || HandshakerReq { req_oneof: Some(ReqOneof::Next(Default::default())) };

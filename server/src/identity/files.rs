@@ -1,26 +1,34 @@
-//! Identities and roots from PEM files. Everything is read and checked before anything is used.
+//! Identities, roots and CRLs from PEM files. Everything is read and checked before anything is used.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use alts_handshake::{Credentials, SecureRandom, SetupError, Trust};
+use alts_handshake::{Credentials, Identity, SecureRandom, SetupError, Trust};
+use async_trait::async_trait;
 use nix::fcntl::OFlag;
 use pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, UnixTime,
+    CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer, UnixTime,
     pem::{self, PemObject},
 };
 use zeroize::Zeroizing;
 
+use super::{
+    Origin, Random, Source, SourceError, install,
+    install::Refused,
+    watch::{Fingerprint, TrustFolder, TrustSettings},
+};
 use crate::{
     config::{Error, Files, IdentityFiles, Place, Problem},
     snapshot::Snapshot,
 };
 
-/// Largest file that is read, in bytes: more than any chain or bundle of roots has.
+/// Largest file that is read, in bytes: more than any chain, bundle of roots or usual CRL has.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Permission bits that let somebody other than the owner at a file.
@@ -28,42 +36,108 @@ const NOT_THE_OWNER: u32 = 0o077;
 
 /// Reads all files. The first that does not hold what it should is the error.
 pub(crate) fn load(files: &Files, now: UnixTime, random: &dyn SecureRandom) -> Result<Snapshot, Error> {
-    let mut trust = Trust::default();
-    for entry in &files.trust {
-        for path in &entry.roots {
-            let refuse = |problem| path.place.refuse(problem);
-            let roots = certificates(&path.value).map_err(refuse)?;
-            let added = trust.add(entry.authority.value.clone(), &roots);
-            added.map_err(|error| refuse(Problem::Credentials(error)))?;
-        }
-    }
-    let credentials = files
-        .identities
-        .iter()
-        .map(|entry| credentials(entry, &trust, now, random))
-        .collect::<Result<Vec<_>, _>>()?;
+    let settings =
+        TrustSettings { files: files.trust.clone(), fixed: Vec::new(), skew_allowance: Duration::ZERO };
+    let (_, trust) = TrustFolder::load(settings)?;
+    let checked = |entry| checked(entry, &trust, now, random);
+    let credentials = files.identities.iter().map(checked).collect::<Result<Vec<_>, _>>()?;
     Ok(Snapshot::new(credentials, trust))
 }
 
-fn credentials(
+/// The credentials of one identity, good under these roots.
+pub(crate) fn checked(
     files: &IdentityFiles,
     trust: &Trust,
     now: UnixTime,
     random: &dyn SecureRandom,
 ) -> Result<Credentials, Error> {
-    let IdentityFiles { account, certificate_chain, private_key } = files;
+    let credentials = credentials(files, random)?;
+    install::check(&credentials, &files.account.value, Origin::Files, trust, now)
+        .map_err(|refused| located(files, refused))?;
+    Ok(credentials)
+}
+
+/// The stable code of what is wrong with a file.
+pub(crate) fn code(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::FileUnreadable { .. } => "file_unreadable",
+        Problem::FileIsNone { .. } => "file_is_none",
+        Problem::FileTooLarge { .. } => "file_too_large",
+        Problem::KeyExposed { .. } => "key_exposed",
+        Problem::PemInvalid { .. } => "pem_invalid",
+        Problem::CertificateMissing { .. } => "certificate_missing",
+        Problem::CrlMissing { .. } => "crl_missing",
+        Problem::KeyMissing { .. } => "key_missing",
+        Problem::AccountForeign { .. } => "certificate_foreign",
+        Problem::Credentials(problem) => install::code(problem),
+        _ => "configuration_invalid",
+    }
+}
+
+/// The chain and key of one identity, which somebody else renews.
+pub(crate) struct FileSource {
+    files: Arc<IdentityFiles>,
+    random: Random,
+}
+
+impl FileSource {
+    pub(crate) fn new(files: IdentityFiles, random: Random) -> Self {
+        Self { files: Arc::new(files), random }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn origin(&self) -> Origin {
+        Origin::Files
+    }
+
+    async fn obtain(&self, identity: &Identity, _now: UnixTime) -> Result<Credentials, SourceError> {
+        let (files, random) = (self.files.clone(), self.random.clone());
+        let account = || identity.account().to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let paths = paths(&files);
+            let before = Fingerprint::of(&paths);
+            let read = credentials(&files, &*random);
+            (read, before == Fingerprint::of(&paths))
+        });
+        let (read, unchanged) = read.await.map_err(|_| SourceError::Panicked { account: account() })?;
+        // What was read may be half of the old and half of the new.
+        if unchanged { Ok(read?) } else { Err(SourceError::Changing { account: account() }) }
+    }
+
+    fn locate(&self, refused: Refused) -> SourceError {
+        SourceError::Files(located(&self.files, refused))
+    }
+}
+
+/// The files of one identity.
+pub(crate) fn paths(files: &IdentityFiles) -> Vec<PathBuf> {
+    vec![files.certificate_chain.value.clone(), files.private_key.value.clone()]
+}
+
+fn credentials(files: &IdentityFiles, random: &dyn SecureRandom) -> Result<Credentials, Error> {
+    let IdentityFiles { certificate_chain, private_key, .. } = files;
     let chain =
         certificates(&certificate_chain.value).map_err(|problem| certificate_chain.place.refuse(problem))?;
     let key = private_key_of(&private_key.value).map_err(|problem| private_key.place.refuse(problem))?;
     let refuse = |error| at_fault(&error, files).refuse(Problem::Credentials(error));
-    let credentials = Credentials::new(&chain, &key, random).map_err(refuse)?;
-    let named = credentials.identity().account();
-    if named != account.value.account() {
-        let problem = Problem::AccountForeign { account: account.value.to_string(), named: named.to_owned() };
-        return Err(account.place.refuse(problem));
+    Credentials::new(&chain, &key, random).map_err(refuse)
+}
+
+/// What was refused, at the place that the operator wrote it.
+fn located(files: &IdentityFiles, refused: Refused) -> Error {
+    match refused {
+        Refused::Foreign { expected, found } => {
+            let (account, named) = (expected.to_string(), found.account().to_owned());
+            files.account.place.refuse(Problem::AccountForeign { account, named })
+        }
+        Refused::Unusable { problem, .. } => at_fault(&problem, files).refuse(Problem::Credentials(problem)),
+        // These are not asked of files.
+        Refused::TooShort { .. } | Refused::Stale { .. } => {
+            files.certificate_chain.place.refuse(Problem::Toml(refused.to_string()))
+        }
     }
-    trust.check_own(&credentials, now).map_err(refuse)?;
-    Ok(credentials)
 }
 
 /// Which of the two files an error is about.
@@ -74,7 +148,7 @@ fn at_fault<'f>(error: &SetupError, files: &'f IdentityFiles) -> &'f Place {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let (file, _) = open(path)?;
     let text = read(path, file)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
@@ -84,6 +158,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
         return Err(Problem::CertificateMissing { file: path.to_owned() });
     }
     Ok(certificates)
+}
+
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
+    let (file, _) = open(path)?;
+    let text = read(path, file)?;
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|problem| not_pem(path, &problem))?;
+    if lists.is_empty() { Err(Problem::CrlMissing { file: path.to_owned() }) } else { Ok(lists) }
 }
 
 fn private_key_of(path: &Path) -> Result<Zeroizing<PrivatePkcs8KeyDer<'static>>, Problem> {
