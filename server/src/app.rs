@@ -15,7 +15,10 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{self, Launch, Source},
     handshaker::{Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts},
-    identity::{dev, files},
+    identity::{
+        dev, files,
+        signing::{self, SigningService, SigningSettings},
+    },
     services::Services,
     snapshot::Snapshot,
 };
@@ -50,6 +53,16 @@ pub(crate) fn load(source: &Source) -> Result<Snapshot, Error> {
 /// The clock of the machine, for commands that measure.
 pub(crate) fn clock() -> impl Clock {
     SystemClock
+}
+
+/// Makes a signing service where there is none.
+pub(crate) fn create_signing_service(settings: &SigningSettings) -> Result<SigningService, signing::Error> {
+    SigningService::create(settings, SystemClock.now(), Arc::new(SystemRandom::new()))
+}
+
+/// The signing service that is there.
+pub(crate) fn open_signing_service(settings: &SigningSettings) -> Result<SigningService, signing::Error> {
+    SigningService::open(settings, SystemClock.now(), Arc::new(SystemRandom::new()))
 }
 
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
