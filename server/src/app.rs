@@ -1,8 +1,8 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use alts_handshake::{Identity, SystemRandom};
+use alts_handshake::SystemRandom;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    admin,
-    attest::{Attestor, AttestorProblem, Workloads},
+    admin::{self, Kept},
+    attest::{Attestor, AttestorProblem},
     clock::{Clock, SystemClock},
     config::{self, Ca, Callers, Configured, Launch, Limits, Source},
     handshaker::{
@@ -22,7 +22,7 @@ use crate::{
     health,
     identity::{
         Random, dev,
-        external::{self, ExecSettings, ExecSource},
+        external::{self, ExecSource},
         files,
         keeper::{self, Issued, Keeper, TrustSettings},
         signing::{self, SigningService, SigningSettings},
@@ -92,6 +92,16 @@ pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
     Ok(files::load(&configured.files, clock.now(), &*random)?)
 }
 
+/// Makes a signing service where there is none.
+pub(crate) fn create_signing_service(settings: &SigningSettings) -> Result<SigningService, signing::Error> {
+    SigningService::create(settings, clock().now(), random())
+}
+
+/// The signing service that is there.
+pub(crate) fn open_signing_service(settings: &SigningSettings) -> Result<SigningService, signing::Error> {
+    SigningService::open(settings, clock().now(), random())
+}
+
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
 pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
     raise_open_files(&launch);
@@ -152,7 +162,7 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
         opened.push((Listener::open(&configured.address)?, services, listener_limits(&launch.limits)));
     }
     if let Some(listener) = admin {
-        opened.push((listener, admin::services(keeper, current, clock), admin::LIMITS));
+        opened.push((listener, admin::services(Kept { keeper, current }, clock), admin::LIMITS));
     }
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {

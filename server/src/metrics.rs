@@ -4,14 +4,26 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use alts_handshake::Role;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+
+use crate::{
+    attest::Transport,
+    identity::{
+        Origin,
+        keeper::{NodeState, Observe},
+    },
+};
 
 const BUILD_INFO: &str = "altsd_build_info";
 const READY: &str = "altsd_ready";
 const ATTESTATIONS: &str = "altsd_attestations_total";
 const HANDSHAKES: &str = "altsd_handshakes_total";
 const CLOCK_SKEW: &str = "altsd_peer_clock_skew_seconds";
+const IDENTITIES: &str = "altsd_identities";
+const IDENTITIES_FAILING: &str = "altsd_identities_failing";
+const TRUST_FILES_BAD: &str = "altsd_trust_files_bad";
 const ROTATIONS: &str = "altsd_certificate_rotations_total";
 const CERTIFICATE_EXPIRY: &str = "altsd_certificate_expiry_timestamp_seconds";
 const CA_OUTAGE_BUDGET: &str = "altsd_ca_outage_budget_seconds";
@@ -30,7 +42,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 9] = [
+const METRICS: [(&str, Kind, Unit, &str); 12] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -40,6 +52,19 @@ const METRICS: [(&str, Kind, Unit, &str); 9] = [
         Kind::Histogram,
         Unit::Seconds,
         "Least difference between our clock and the clocks of peers.",
+    ),
+    (IDENTITIES, Kind::Gauge, Unit::Count, "Identities that have been needed."),
+    (
+        IDENTITIES_FAILING,
+        Kind::Gauge,
+        Unit::Count,
+        "Identities whose last attempt to get a certificate failed.",
+    ),
+    (
+        TRUST_FILES_BAD,
+        Kind::Gauge,
+        Unit::Count,
+        "Files of roots and revocation lists whose new content is not used.",
     ),
     (ROTATIONS, Kind::Counter, Unit::Count, "Attempts to get a new certificate."),
     (
@@ -94,47 +119,26 @@ fn describe() {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Metrics;
 
-/// How a caller reached the handshaker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Transport {
-    Tcp,
-    Unix,
-}
-
-/// Which end of its connection the caller of a handshake is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
-
-/// Where a certificate comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin {
-    Files,
-    SigningService,
-    ExternalCa,
-}
-
 /// How something went: failures have a reason code, one of those that the program is built with.
 pub(crate) type Outcome = Result<(), &'static str>;
 
 impl Metrics {
     /// A caller was looked at, and matched a workload or was refused.
-    pub(crate) fn attested(self, transport: Transport, outcome: Outcome) {
+    pub(crate) fn attested(self, transport: Option<Transport>, outcome: Outcome) {
         let transport = match transport {
-            Transport::Tcp => "tcp",
-            Transport::Unix => "unix",
+            Some(Transport::Tcp) => "tcp",
+            Some(Transport::Unix) => "unix",
+            None => "unknown",
         };
         let (result, reason) = labels(outcome);
         counter!(ATTESTATIONS, "transport" => transport, "result" => result, "reason" => reason).increment(1);
     }
 
     /// A handshake was established, refused, or abandoned by its caller.
-    pub(crate) fn handshake_ended(self, side: Option<Side>, outcome: Outcome) {
+    pub(crate) fn handshake_ended(self, side: Option<Role>, outcome: Outcome) {
         let side = match side {
-            Some(Side::Client) => "client",
-            Some(Side::Server) => "server",
+            Some(Role::Client) => "client",
+            Some(Role::Server) => "server",
             None => "unknown",
         };
         let (result, reason) = labels(outcome);
@@ -145,36 +149,30 @@ impl Metrics {
     pub(crate) fn clock_skew_seen(self, skew: Duration) {
         histogram!(CLOCK_SKEW).record(skew.as_secs_f64());
     }
+}
 
-    /// A new certificate was asked for.
-    pub(crate) fn rotated(self, origin: Origin, success: bool) {
+/// What the keeper of identities tells.
+impl Observe for Metrics {
+    fn rotated(&self, origin: Origin, ok: bool) {
         let origin = match origin {
             Origin::Files => "files",
-            Origin::SigningService => "signing_service",
-            Origin::ExternalCa => "external_ca",
+            Origin::Signing => "signing_service",
+            Origin::Exec => "external_ca",
         };
-        let result = if success { "ok" } else { "error" };
+        let result = if ok { "ok" } else { "error" };
         counter!(ROTATIONS, "origin" => origin, "result" => result).increment(1);
     }
 
-    /// The first of the certificates in use expires then, in seconds since 1970.
-    pub(crate) fn certificate_expires(self, at: u64) {
-        gauge!(CERTIFICATE_EXPIRY).set(at as f64);
-    }
-
-    /// The node can go on for so long if its CA fails now.
-    pub(crate) fn ca_outage_budget(self, budget: Duration) {
-        gauge!(CA_OUTAGE_BUDGET).set(budget.as_secs_f64());
-    }
-
-    /// The first of the revocation lists in use is outdated then, in seconds since 1970.
-    pub(crate) fn crl_outdated(self, at: u64) {
-        gauge!(CRL_NEXT_UPDATE).set(at as f64);
-    }
-
-    /// Whether handshakes are served.
-    pub(crate) fn ready(self, ready: bool) {
-        gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+    fn state(&self, state: &NodeState) {
+        // What was there and is no more must not keep its last value.
+        let or_none = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
+        gauge!(READY).set(if state.ready { 1.0 } else { 0.0 });
+        gauge!(IDENTITIES).set(state.identities as f64);
+        gauge!(IDENTITIES_FAILING).set(state.failing as f64);
+        gauge!(TRUST_FILES_BAD).set(state.trust_files_bad as f64);
+        gauge!(CERTIFICATE_EXPIRY).set(or_none(state.earliest_not_after));
+        gauge!(CA_OUTAGE_BUDGET).set(or_none(state.outage_budget_seconds));
+        gauge!(CRL_NEXT_UPDATE).set(or_none(state.next_crl_update));
     }
 }
 
@@ -204,21 +202,28 @@ mod tests {
     }
 
     fn everything(metrics: Metrics) {
-        metrics.attested(Transport::Tcp, Ok(()));
-        metrics.attested(Transport::Unix, Err("workload_unknown"));
-        metrics.attested(Transport::Unix, Err("workload_unknown"));
-        metrics.handshake_ended(Some(Side::Client), Ok(()));
-        metrics.handshake_ended(Some(Side::Server), Err("peer_certificate_expired"));
+        metrics.attested(Some(Transport::Tcp), Ok(()));
+        metrics.attested(Some(Transport::Unix), Err("workload_unknown"));
+        metrics.attested(Some(Transport::Unix), Err("workload_unknown"));
+        metrics.handshake_ended(Some(Role::Client), Ok(()));
+        metrics.handshake_ended(Some(Role::Server), Err("peer_certificate_expired"));
         metrics.handshake_ended(None, Err("start_timeout"));
         metrics.clock_skew_seen(Duration::from_millis(1_500));
         metrics.rotated(Origin::Files, true);
-        metrics.rotated(Origin::SigningService, true);
-        metrics.rotated(Origin::ExternalCa, false);
-        metrics.certificate_expires(1_767_225_600);
-        metrics.ca_outage_budget(Duration::from_secs(1_800));
-        metrics.crl_outdated(1_767_229_200);
-        metrics.ready(true);
+        metrics.rotated(Origin::Signing, true);
+        metrics.rotated(Origin::Exec, false);
+        metrics.state(&KNOWN);
     }
+
+    const KNOWN: NodeState = NodeState {
+        ready: true,
+        identities: 3,
+        failing: 2,
+        trust_files_bad: 1,
+        earliest_not_after: Some(1_767_225_600),
+        outage_budget_seconds: Some(1_800),
+        next_crl_update: Some(1_767_229_200),
+    };
 
     #[test]
     fn every_metric_is_scraped_with_its_labels() {
@@ -240,6 +245,9 @@ mod tests {
             "altsd_certificate_rotations_total{origin=\"files\",result=\"ok\"} 1",
             "altsd_certificate_rotations_total{origin=\"signing_service\",result=\"ok\"} 1",
             "altsd_certificate_rotations_total{origin=\"external_ca\",result=\"error\"} 1",
+            "altsd_identities 3",
+            "altsd_identities_failing 2",
+            "altsd_trust_files_bad 1",
             "altsd_certificate_expiry_timestamp_seconds 1767225600",
             "altsd_ca_outage_budget_seconds 1800",
             "altsd_crl_next_update_timestamp_seconds 1767229200",
@@ -275,9 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn readiness_that_is_lost_is_zero() {
-        let text = scraped(|metrics| (metrics.ready(true), metrics.ready(false)).1);
-        assert!(text.contains("\naltsd_ready 0\n"), "{text}");
+    fn what_is_no_more_keeps_no_value() {
+        let text = scraped(|metrics| {
+            metrics.state(&KNOWN);
+            metrics.state(&NodeState::default());
+        });
+        for line in [
+            "altsd_ready 0",
+            "altsd_identities 0",
+            "altsd_certificate_expiry_timestamp_seconds NaN",
+            "altsd_ca_outage_budget_seconds NaN",
+            "altsd_crl_next_update_timestamp_seconds NaN",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[tokio::test]

@@ -167,6 +167,9 @@ pub struct Failure {
     /// When the next attempt is made; not set if none is planned.
     #[prost(message, optional, tag = "4")]
     pub retry_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What kind of failure the last one was. Stable, such as `timed_out`.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Asks for a page of certificates.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

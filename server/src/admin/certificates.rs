@@ -9,8 +9,12 @@ use alts_proto::altsd::{
 };
 use tonic::{Code, Request, Response, Status as RpcStatus};
 
-use super::resource::{self, PREFIX, Status};
-use crate::clock::Clock;
+use super::resource::{self, PREFIX};
+use crate::{
+    clock::Clock,
+    identity::keeper::{Keeper, RotateError, Status},
+    snapshot::Current,
+};
 
 /// Largest request, in bytes: a name and what stands around it.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -27,7 +31,7 @@ const MAX_PAGE: usize = 1_000;
 
 /// Who keeps the certificates.
 #[tonic::async_trait]
-pub(crate) trait Certificates: Send + Sync + 'static {
+pub(super) trait Certificates: Send + Sync + 'static {
     /// How each identity stands.
     fn status(&self) -> Vec<Status>;
 
@@ -38,11 +42,25 @@ pub(crate) trait Certificates: Send + Sync + 'static {
     async fn rotate(&self, account: &str) -> Result<Status, RotateError>;
 }
 
-/// Why there is no new certificate.
-#[derive(Debug)]
-pub(crate) enum RotateError {
-    Unknown,
-    Failed(String),
+/// The certificates of this node.
+pub(crate) struct Kept {
+    pub(crate) keeper: Keeper,
+    pub(crate) current: Arc<Current>,
+}
+
+#[tonic::async_trait]
+impl Certificates for Kept {
+    fn status(&self) -> Vec<Status> {
+        self.keeper.status()
+    }
+
+    fn chain(&self, account: &str) -> Option<Vec<Vec<u8>>> {
+        self.current.load().credentials(account).map(|credentials| credentials.chain_der().to_vec())
+    }
+
+    async fn rotate(&self, account: &str) -> Result<Status, RotateError> {
+        self.keeper.rotate(account).await
+    }
 }
 
 pub(super) struct Service<C> {
@@ -100,10 +118,15 @@ impl<C: Certificates> CertificatesService for Service<C> {
         let account = account(&request.get_ref().name)?;
         match self.certificates.rotate(&account).await {
             Ok(status) => Ok(Response::new(self.resource(&status))),
-            Err(RotateError::Unknown) => Err(unknown(&account)),
-            Err(RotateError::Failed(problem)) => {
-                let text = format!("there is no new certificate for {account}: {problem}");
-                Err(refuse(Code::Unavailable, "rotation_failed", &text))
+            Err(RotateError::Unknown { .. }) => Err(unknown(&account)),
+            Err(error @ RotateError::Failed { .. }) => {
+                Err(refuse(Code::Unavailable, "rotation_failed", &error.to_string()))
+            }
+            Err(error @ RotateError::Busy) => {
+                Err(refuse(Code::ResourceExhausted, "rotation_busy", &error.to_string()))
+            }
+            Err(error @ RotateError::Stopping) => {
+                Err(refuse(Code::Unavailable, "stopping", &error.to_string()))
             }
         }
     }

@@ -9,6 +9,7 @@ mod resource;
 
 use std::sync::Arc;
 
+use self::certificates::Certificates;
 use crate::{
     clock::Clock,
     config::Address,
@@ -16,8 +17,7 @@ use crate::{
     services::Services,
 };
 
-pub(crate) use certificates::Certificates;
-pub(crate) use resource::{Failure, Origin, Status};
+pub(crate) use certificates::Kept;
 
 /// Only the owner opens the socket, whatever else the configuration says.
 const MODE: u32 = 0o600;
@@ -41,7 +41,11 @@ pub(crate) fn open(address: &Address) -> Result<Listener, Error> {
 }
 
 /// What is served there.
-pub(crate) fn services(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Services {
+pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>) -> Services {
+    guarded(kept, clock)
+}
+
+fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Services {
     let service = certificates::Service::new(certificates, clock).into_server();
     let own = nix::unistd::geteuid().as_raw();
     Services::default().with(service).guarded(move |extensions| access::check(extensions, own))

@@ -1,6 +1,6 @@
 //! Certificates as resources: from what is known of an identity to the message that says it.
 
-use alts_handshake::{CertificateInfo, Identity};
+use alts_handshake::Identity;
 use alts_proto::{
     Timestamp,
     altsd::{
@@ -10,36 +10,13 @@ use alts_proto::{
 };
 use pem::{EncodeConfig, LineEnding, Pem};
 
+use crate::identity::{
+    Origin,
+    keeper::{Failure, Status},
+};
+
 /// What a resource name begins with; the account follows.
 pub(super) const PREFIX: &str = "certificates/";
-
-/// Where the certificates of an identity come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Files,
-    SigningService,
-    ExternalCa,
-}
-
-/// What is known of the certificate of one identity.
-#[derive(Clone, Debug)]
-pub(crate) struct Status {
-    pub(crate) identity: Identity,
-    pub(crate) origin: Origin,
-    pub(crate) certificate: Option<CertificateInfo>,
-    /// When it is renewed, in seconds since 1970.
-    pub(crate) renew_at: Option<u64>,
-    pub(crate) failure: Option<Failure>,
-}
-
-/// Attempts that failed since one that did not.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    pub(crate) problem: String,
-    pub(crate) since: u64,
-    pub(crate) attempts: u32,
-    pub(crate) retry_at: Option<u64>,
-}
 
 /// The account that a resource name stands for, in its one spelling.
 pub(super) fn account(name: &str) -> Result<String, String> {
@@ -56,8 +33,8 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
     let account = status.identity.account();
     let origin = match status.origin {
         Origin::Files => OriginMessage::Files,
-        Origin::SigningService => OriginMessage::SigningService,
-        Origin::ExternalCa => OriginMessage::ExternalCa,
+        Origin::Signing => OriginMessage::SigningService,
+        Origin::Exec => OriginMessage::ExternalCa,
     };
     let mut certificate = Certificate {
         name: format!("{PREFIX}{account}"),
@@ -78,14 +55,15 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
         // A chain has at most four.
         certificate.chain_length = info.chain_len as u32;
         certificate.not_before_time = Some(timestamp(info.not_before));
-        certificate.not_after_time = Some(timestamp(info.not_after));
+        // An issuer may end before the leaf; then nobody takes the leaf.
+        certificate.not_after_time = Some(timestamp(status.not_after.unwrap_or(info.not_after)));
     }
     certificate
 }
 
 fn state(status: &Status, now: u64) -> State {
-    match (&status.certificate, &status.failure) {
-        (Some(info), _) if now > info.not_after => State::Expired,
+    match (status.not_after, &status.failure) {
+        (Some(end), _) if now > end => State::Expired,
         (_, Some(_)) => State::RenewalFailing,
         (Some(_), None) => State::Valid,
         (None, None) => State::NotRequested,
@@ -108,7 +86,8 @@ fn failure(failure: &Failure) -> FailureMessage {
         problem: failure.problem.clone(),
         since_time: Some(timestamp(failure.since)),
         attempts: failure.attempts,
-        retry_time: failure.retry_at.map(timestamp),
+        retry_time: Some(timestamp(failure.retry_at)),
+        reason: failure.code.to_owned(),
     }
 }
 
@@ -120,6 +99,8 @@ fn timestamp(seconds: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use alts_handshake::CertificateInfo;
+
     use super::*;
 
     const NOW: u64 = 1_767_225_600;
@@ -127,7 +108,7 @@ mod tests {
     fn status() -> Status {
         Status {
             identity: Identity::parse("orders@prod.example.com").expect("it is valid"),
-            origin: Origin::SigningService,
+            origin: Origin::Signing,
             certificate: Some(CertificateInfo {
                 serial: "0a1b".to_owned(),
                 subject: "CN=orders".to_owned(),
@@ -138,17 +119,19 @@ mod tests {
                 key: "P-256",
                 chain_len: 2,
             }),
-            renew_at: Some(NOW + 1_800),
+            not_after: Some(NOW + 1_800),
+            renew_at: Some(NOW + 900),
             failure: None,
         }
     }
 
     fn failed() -> Option<Failure> {
         Some(Failure {
+            code: "timed_out",
             problem: "the CA is down".to_owned(),
             since: NOW - 9,
             attempts: 3,
-            retry_at: Some(NOW + 9),
+            retry_at: NOW + 9,
         })
     }
 
@@ -170,13 +153,14 @@ mod tests {
             chain_length: 2,
             chain_pem: String::new(),
             not_before_time: at(NOW - 60),
-            not_after_time: at(NOW + 3_600),
-            renew_time: at(NOW + 1_800),
+            not_after_time: at(NOW + 1_800),
+            renew_time: at(NOW + 900),
             last_failure: Some(FailureMessage {
                 problem: "the CA is down".to_owned(),
                 since_time: at(NOW - 9),
                 attempts: 3,
                 retry_time: at(NOW + 9),
+                reason: "timed_out".to_owned(),
             }),
         };
         assert_eq!(shown, expected);
@@ -184,8 +168,8 @@ mod tests {
 
     #[test]
     fn a_state_is_the_worst_that_is_true() {
-        let end = NOW + 3_600;
-        let none = || Status { certificate: None, ..status() };
+        let end = NOW + 1_800;
+        let none = || Status { certificate: None, not_after: None, ..status() };
         let cases = [
             (status(), NOW, State::Valid),
             (status(), end, State::Valid),
@@ -206,8 +190,8 @@ mod tests {
         let identity = Identity::parse(spiffe).expect("it is valid");
         for (origin, told) in [
             (Origin::Files, OriginMessage::Files),
-            (Origin::SigningService, OriginMessage::SigningService),
-            (Origin::ExternalCa, OriginMessage::ExternalCa),
+            (Origin::Signing, OriginMessage::SigningService),
+            (Origin::Exec, OriginMessage::ExternalCa),
         ] {
             let shown = certificate(&Status { identity: identity.clone(), origin, ..status() }, NOW);
             assert_eq!((shown.origin(), &*shown.spiffe_id), (told, spiffe));

@@ -16,7 +16,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{certificates::RotateError, *};
+use super::*;
+use crate::identity::{
+    Origin,
+    keeper::{RotateError, Status},
+};
 
 const NOW: u64 = 1_767_225_600;
 
@@ -56,8 +60,9 @@ impl Fake {
         };
         Status {
             identity: Identity::parse(account).expect("it is valid"),
-            origin: Origin::SigningService,
+            origin: Origin::Signing,
             certificate: Some(info),
+            not_after: Some(NOW + 3_600),
             renew_at: None,
             failure: None,
         }
@@ -76,10 +81,11 @@ impl Certificates for Fake {
 
     async fn rotate(&self, account: &str) -> Result<Status, RotateError> {
         if !self.accounts.iter().any(|known| known == account) {
-            return Err(RotateError::Unknown);
+            return Err(RotateError::Unknown { account: account.to_owned() });
         }
         if account.starts_with("down@") {
-            return Err(RotateError::Failed("é".repeat(9_000)));
+            let (account, problem) = (account.to_owned(), "é".repeat(9_000));
+            return Err(RotateError::Failed { account, problem });
         }
         Ok(Self::one(account))
     }
@@ -97,7 +103,7 @@ impl Admin {
         let path = directory.path().join("admin.sock");
         let address = Address::Unix { path, mode: 0o666 };
         let listener = open(&address).expect("it can be opened");
-        let services = services(fake, Arc::new(Stopped));
+        let services = guarded(fake, Arc::new(Stopped));
         let serving = tokio::spawn(listener.serve(services, LIMITS, std::future::pending()));
         Self { directory, serving }
     }
@@ -266,7 +272,7 @@ async fn a_rotation_that_fails_is_unavailable_and_says_why_within_bounds() {
     let status = admin.client().await.rotate_certificate(request).await.expect_err("there is none");
     assert_eq!(status.code(), Code::Unavailable);
     let text = status.message();
-    assert!(text.starts_with("rotation_failed: there is no new certificate for down@x.example: é"), "{text}");
+    assert!(text.starts_with("rotation_failed: down@x.example was not renewed: é"), "{text}");
     assert!(text.len() < 5_000, "{}", text.len());
 }
 

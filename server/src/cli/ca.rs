@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use alts_handshake::{Authority, SetupError};
 use serde::Serialize;
 
 use super::output::{self, Format, utc};
 use crate::{
     app,
+    config::{self, Ca, Configured, Source},
     identity::signing::{self, CaDescription, DEFAULT_LIFETIME, Description, SigningSettings},
 };
 
@@ -28,9 +28,9 @@ pub(crate) struct Args {
 
 const EXAMPLE: &str = "\
 Examples:
-  altsd ca init --state-directory /var/lib/altsd --authority prod.example.com
-  altsd ca show --state-directory /var/lib/altsd --authority prod.example.com
-  altsd ca export-root --state-directory /var/lib/altsd --authority prod.example.com > root.pem";
+  altsd ca init --config /etc/altsd/altsd.toml
+  altsd ca show --config /etc/altsd/altsd.toml
+  altsd ca export-root --config /etc/altsd/altsd.toml > root.pem";
 
 #[derive(clap::Subcommand)]
 enum Command {
@@ -38,9 +38,7 @@ enum Command {
     ///
     /// Fails if there is a root already: nothing is ever written over one. `altsd run` makes them by itself at its
     /// first start; this is for those who need the root earlier.
-    #[command(
-        after_long_help = "Example:\n  altsd ca init --state-directory /var/lib/altsd --authority prod.example.com"
-    )]
+    #[command(after_long_help = "Example:\n  altsd ca init --config /etc/altsd/altsd.toml")]
     Init {
         #[command(flatten)]
         place: Place,
@@ -49,9 +47,7 @@ enum Command {
         output: Format,
     },
     /// Show the root and the issuer
-    #[command(
-        after_long_help = "Example:\n  altsd ca show --state-directory /var/lib/altsd --authority prod.example.com"
-    )]
+    #[command(after_long_help = "Example:\n  altsd ca show --config /etc/altsd/altsd.toml")]
     Show {
         #[command(flatten)]
         place: Place,
@@ -62,34 +58,31 @@ enum Command {
     /// Print the root in PEM, for the peers of this node
     ///
     /// They name it as a file of roots in their section [[trust]] for each authority of this node.
-    #[command(
-        after_long_help = "Example:\n  altsd ca export-root --state-directory /var/lib/altsd --authority \
-                           prod.example.com > root.pem"
-    )]
+    #[command(after_long_help = "Example:\n  altsd ca export-root --config /etc/altsd/altsd.toml > root.pem")]
     ExportRoot {
         #[command(flatten)]
         place: Place,
     },
 }
 
-/// Where the signing service is, and for whom it issues.
+/// Where the signing service is.
 #[derive(clap::Args)]
 struct Place {
-    /// The state directory of the signing service
-    #[arg(long, value_name = "DIR", env = "ALTSD_STATE_DIRECTORY")]
-    state_directory: PathBuf,
-    /// Domain or trust domain that it issues for; may be repeated
-    #[arg(long, value_name = "NAME", required = true, value_parser = authority)]
-    authority: Vec<Authority>,
-}
-
-fn authority(name: &str) -> Result<Authority, SetupError> {
-    Authority::parse(name)
+    /// The configuration that names its state directory
+    #[arg(long, env = "ALTSD_CONFIG", value_name = "FILE", required_unless_present = "state_directory")]
+    config: Option<PathBuf>,
+    /// The state directory itself, without a configuration
+    #[arg(long, value_name = "DIR")]
+    state_directory: Option<PathBuf>,
 }
 
 /// Why a command about the signing service failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("{} has no [signing_service]; add one, or give --state-directory DIR", .0.display())]
+    NoService(PathBuf),
     #[error(transparent)]
     Signing(#[from] signing::Error),
     #[error("the output cannot be written: {0}")]
@@ -99,26 +92,31 @@ pub(crate) enum Error {
 pub(super) fn run(args: Args) -> Result<(), Error> {
     match args.command {
         Command::Init { place, output } => {
-            let service = app::create_signing_service(&place.settings())?;
+            let service = app::create_signing_service(&place.settings()?)?;
             show(&service.describe(), output)
         }
         Command::Show { place, output } => {
-            let service = app::open_signing_service(&place.settings())?;
+            let service = app::open_signing_service(&place.settings()?)?;
             show(&service.describe(), output)
         }
         Command::ExportRoot { place } => {
-            let service = app::open_signing_service(&place.settings())?;
+            let service = app::open_signing_service(&place.settings()?)?;
             Ok(io::stdout().lock().write_all(service.root_pem().as_bytes())?)
         }
     }
 }
 
 impl Place {
-    fn settings(self) -> SigningSettings {
-        SigningSettings {
-            directory: self.state_directory,
-            authorities: self.authority,
-            lifetime: DEFAULT_LIFETIME,
+    fn settings(self) -> Result<SigningSettings, Error> {
+        if let Some(directory) = self.state_directory {
+            // Whom it issues for is for the configuration to say; nothing is issued here.
+            return Ok(SigningSettings { directory, authorities: Vec::new(), lifetime: DEFAULT_LIFETIME });
+        }
+        // clap asks for one of the two.
+        let file = self.config.unwrap_or_default();
+        match config::read(&file)?.source {
+            Source::Configured(Configured { ca: Some(Ca::SigningService(settings)), .. }) => Ok(settings),
+            _ => Err(Error::NoService(file)),
         }
     }
 }
@@ -164,6 +162,9 @@ impl View {
             field(format!("{what} sha256"), certificate.sha256_fingerprint.clone());
             field(format!("{what} expires"), certificate.not_after_time.clone());
         }
+        if self.authorities.is_empty() {
+            return output::table(&rows);
+        }
         field("issues for".to_owned(), self.authorities.join(" "));
         let lifetime = Duration::from_secs(self.certificate_lifetime_seconds);
         field("certificates".to_owned(), format!("valid for {lifetime:?}"));
@@ -185,6 +186,8 @@ impl Certificate {
 
 #[cfg(test)]
 mod tests {
+    use alts_handshake::Authority;
+
     use super::*;
 
     fn description() -> Description {

@@ -1,5 +1,6 @@
 //! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
 
+mod ca;
 mod certs;
 mod client;
 mod exec;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Whoami(whoami::Args),
     Certs(certs::Args),
+    Ca(ca::Args),
 }
 
 impl Command {
@@ -54,6 +56,7 @@ impl Command {
             Self::Exec(args) => exec::run(&args)?,
             Self::Whoami(args) => return Ok(runtime()?.block_on(whoami::run(args))?),
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
+            Self::Ca(args) => ca::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -80,6 +83,8 @@ pub(crate) enum Error {
     Whoami(#[from] whoami::Error),
     #[error(transparent)]
     Certs(#[from] certs::Error),
+    #[error(transparent)]
+    Ca(#[from] ca::Error),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
@@ -97,6 +102,7 @@ impl Error {
             | Self::Handshake(_)
             | Self::Whoami(_)
             | Self::Certs(_)
+            | Self::Ca(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
         }

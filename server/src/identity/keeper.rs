@@ -66,11 +66,6 @@ pub(crate) trait Observe: Send + Sync {
     fn noted(&self, _note: &Note) {}
 }
 
-/// Who does not count.
-pub(crate) struct Unobserved;
-
-impl Observe for Unobserved {}
-
 /// How all identities together are. Identities that nobody has needed so far do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeState {
@@ -138,19 +133,6 @@ pub(crate) enum DemandError {
     Busy,
     #[error("the daemon is stopping")]
     Stopping,
-}
-
-impl DemandError {
-    /// The stable code.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "identity_unknown",
-            Self::Failed { .. } => "identity_without_certificate",
-            Self::TimedOut { .. } => "identity_timed_out",
-            Self::Busy => "identity_busy",
-            Self::Stopping => "stopping",
-        }
-    }
 }
 
 /// The handle of the keeper. When the last one is dropped, it ends.

@@ -39,15 +39,6 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The stable name, for metrics and the admin API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Files => "files",
-            Self::Signing => "signing",
-            Self::Exec => "exec",
-        }
-    }
-
     /// Whether the keeper asks for a new certificate at half life. Others are taken when they change.
     pub(crate) fn is_renewed_by_us(self) -> bool {
         self != Self::Files

@@ -84,8 +84,6 @@ pub(crate) enum Error {
     Setup(#[from] SetupError),
     #[error("the lifetime of {0:?} is out of range; it must be 5 minutes to 24 hours")]
     Lifetime(Duration),
-    #[error("the signing service has no authority to issue for")]
-    NoAuthorities,
 }
 
 /// Issues leaves. Clones are the same service.
@@ -122,7 +120,7 @@ pub(crate) struct CaDescription {
 impl SigningService {
     /// Makes a root and an issuer. If there is one already, nothing is changed.
     pub(crate) fn create(settings: &SigningSettings, now: UnixTime, random: Random) -> Result<Self, Error> {
-        check_settings(&settings.authorities, settings.lifetime)?;
+        check_lifetime(settings.lifetime)?;
         let directory = Directory::open(&settings.directory, true)?;
         let lock = directory.lock()?;
         if directory.read(ROOT)?.is_some() {
@@ -139,7 +137,7 @@ impl SigningService {
 
     /// Opens what is there.
     pub(crate) fn open(settings: &SigningSettings, now: UnixTime, random: Random) -> Result<Self, Error> {
-        check_settings(&settings.authorities, settings.lifetime)?;
+        check_lifetime(settings.lifetime)?;
         let missing = || Error::Missing { directory: settings.directory.clone() };
         if !settings.directory.exists() {
             return Err(missing());
@@ -189,7 +187,7 @@ impl SigningService {
         now: UnixTime,
         random: Random,
     ) -> Result<Self, Error> {
-        check_settings(&authorities, lifetime)?;
+        check_lifetime(lifetime)?;
         let root = Ca::root(Window::starting(now, ROOT_LIFETIME), &*random)?;
         let issuer = root.issuer(Window::starting(now, ISSUER_LIFETIME), &*random)?;
         let settings = SigningSettings { directory: PathBuf::new(), authorities, lifetime };
@@ -328,11 +326,11 @@ fn authorities_of(identity: &Identity) -> impl Iterator<Item = Authority> {
     mail.into_iter().chain(trust_domain)
 }
 
-fn check_settings(authorities: &[Authority], lifetime: Duration) -> Result<(), Error> {
+fn check_lifetime(lifetime: Duration) -> Result<(), Error> {
     if !LIFETIMES.contains(&lifetime) {
         return Err(Error::Lifetime(lifetime));
     }
-    if authorities.is_empty() { Err(Error::NoAuthorities) } else { Ok(()) }
+    Ok(())
 }
 
 fn check_root(root: &Ca, now: UnixTime) -> Result<(), Error> {

@@ -34,6 +34,7 @@ pub(super) struct View {
 
 #[derive(Debug, Serialize)]
 struct Failure {
+    reason: String,
     problem: String,
     since_time: Option<String>,
     attempts: u32,
@@ -62,6 +63,7 @@ impl From<Certificate> for View {
             State::Unspecified => "unknown",
         };
         let failure = certificate.last_failure.map(|failure| Failure {
+            reason: failure.reason,
             problem: failure.problem,
             since_time: failure.since_time.map(time),
             attempts: failure.attempts,
@@ -137,6 +139,7 @@ pub(super) fn details(view: &View) -> String {
         ("expires", view.not_after_time.clone()),
         ("renews", view.renew_time.clone()),
         ("problem", failure.map(|failure| failure.problem.clone())),
+        ("reason", failure.map(|failure| failure.reason.clone())),
         ("failing since", failure.and_then(|failure| failure.since_time.clone())),
         ("attempts", failure.map(|failure| failure.attempts.to_string())),
         ("next attempt", failure.and_then(|failure| failure.retry_time.clone())),
@@ -184,6 +187,7 @@ mod tests {
                 since_time: at(NOW + 1_800),
                 attempts: 3,
                 retry_time: at(NOW + 1_860),
+                reason: "timed_out".to_owned(),
             }),
         }
     }
@@ -227,6 +231,7 @@ valid from     2026-01-01T00:00:00Z
 expires        2026-01-01T01:00:00Z
 renews         2026-01-01T00:30:00Z
 problem        the CA\\nis down
+reason         timed_out
 failing since  2026-01-01T00:30:00Z
 attempts       3
 next attempt   2026-01-01T00:31:00Z
@@ -258,6 +263,7 @@ next attempt   2026-01-01T00:31:00Z
             "not_after_time": "2026-01-01T01:00:00Z",
             "renew_time": "2026-01-01T00:30:00Z",
             "last_failure": {
+                "reason": "timed_out",
                 "problem": "the CA\nis down",
                 "since_time": "2026-01-01T00:30:00Z",
                 "attempts": 3,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use self::pki::{Pki, write};
 use super::load;
 use crate::{
-    config::{self, Source},
+    config::{self, Configured, Source},
     snapshot::Snapshot,
 };
 
@@ -52,7 +52,7 @@ fn now() -> UnixTime {
 
 fn load_from(directory: &Path) -> Result<Snapshot, String> {
     let launch = config::read(&directory.join("altsd.toml")).map_err(|error| error.to_string())?;
-    let Source::Files(files) = launch.source else { panic!("a file is no dev mode") };
+    let Source::Configured(Configured { files, .. }) = launch.source else { panic!("a file is no dev mode") };
     load(&files, now(), &SystemRandom::new()).map_err(|error| error.to_string())
 }
 
