@@ -128,14 +128,17 @@ impl Trust {
     }
 
     /// Checks that own credentials lead to a configured root, are valid now, with no allowance, and not revoked, in at
-    /// least one role.
+    /// least one role. A CRL that is outdated, or not there, says nothing of them: it would keep this node from renewing
+    /// what its peers may well accept.
     pub fn check_own(&self, credentials: &Credentials, now: UnixTime) -> Result<(), SetupError> {
         let clock = Clock::strict(now);
         let as_client = self.validate(credentials.chain_der(), Role::Client, clock);
         as_client
             .or_else(|_| self.validate(credentials.chain_der(), Role::Server, clock))
+            .map(drop)
+            .or_else(|error| if is_for_want_of_a_crl(&error) { Ok(()) } else { Err(error) })
             // Also what is not on the path: peers get all of it.
-            .and_then(|_| credentials.check_validity(now))
+            .and_then(|()| credentials.check_validity(now))
             .map_err(SetupError::OwnCertificateUnusable)
     }
 
@@ -208,6 +211,16 @@ impl Trust {
         }
         Ok(common.unwrap_or_default())
     }
+}
+
+/// Whether a path was good, and only its revocation could not be looked up.
+fn is_for_want_of_a_crl(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::PeerCertificateRevocationUnknown { .. }
+            | Error::PeerCertificateCrlExpired { .. }
+            | Error::PeerCertificateCrlInvalid { .. }
+    )
 }
 
 type CacheKey = [u8; HASH_LEN];

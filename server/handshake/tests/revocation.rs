@@ -289,9 +289,15 @@ fn own_credentials_that_are_revoked_are_told() {
     assert_eq!(check(root.crl(&[])), Ok(()));
     let serial = "07".to_owned();
     assert_eq!(check(root.crl(&[LEAF])), unusable(Error::PeerCertificateRevoked { position: 0, serial }));
-    // Without an allowance.
-    let expired = Error::PeerCertificateCrlExpired { next_update: NOW, now: NOW };
-    assert_eq!(check(root.crl_until(NOW, &[])), unusable(expired));
+}
+
+#[test]
+fn a_list_that_is_missing_or_outdated_does_not_keep_a_node_from_its_own_certificate() {
+    let root = Ca::new();
+    let credentials = root.credentials(SERVER);
+    for crl in [root.crl_until(NOW, &[]), root.crl_until(NOW - 9_999, &[]), root.intermediate("another").crl(&[])] {
+        assert_eq!(root.trust_with(60, &[crl]).check_own(&credentials, now()), Ok(()));
+    }
 }
 
 #[test]
