@@ -2,10 +2,8 @@
 //! speak ALTS on any machine.
 
 mod app;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the listeners do not ask yet who is calling")
-)]
+#[expect(unused_imports, reason = "the listeners do not ask yet who is calling")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the listeners do not ask yet who is calling"))]
 mod attest;
 mod cli;
 mod clock;

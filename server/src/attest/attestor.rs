@@ -228,3 +228,6 @@ fn cgroup_text(process: &Process) -> Result<String, AttestError> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,6 +137,10 @@ fn puppet_of_other_tests() {
             "tcp" => tcp.push(inherited(TcpStream::connect(how).expect("it listens"))),
             "close" => (unix, tcp) = (Vec::new(), Vec::new()),
             "user" => become_user(how.parse().expect("it is a number")),
+            "effective-group" => {
+                nix::unistd::setegid(Gid::from_raw(how.parse().expect("it is a number")))
+                    .expect("it is root");
+            }
             "child" => {
                 let child = command(how).spawn().expect("it starts");
                 answer = child.id().to_string();

@@ -94,6 +94,20 @@ async fn callers_under_two_uids_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_group_that_a_program_gives_is_not_the_callers_over_tcp() {
+    if !is_root("a_group_that_a_program_gives_is_not_the_callers_over_tcp") {
+        return;
+    }
+    // The kernel notes the uid of a TCP socket, not its group: a program with the setgid bit could have been handed it.
+    let door = Door::on_loopback().await;
+    let (mut program, _caller, socket) = door.puppet().await;
+    assert_eq!(attested(&Caller::of_tcp(&socket)).await.of_kind("gid:"), ["gid:0"]);
+    program.tell("effective-group 61041");
+    let found = attested(&Caller::of_tcp(&socket)).await;
+    assert!(found.of_kind("gid:").is_empty() && found.of_kind("group:").is_empty(), "{:?}", found.selectors);
+}
+
+#[tokio::test]
 async fn a_caller_that_exits_before_its_first_message_is_refused() {
     let door = Door::on_loopback().await;
     let (mut program, caller, _socket) = door.puppet().await;

@@ -159,6 +159,23 @@ async fn a_caller_that_changes_its_uid_is_another_caller() {
 }
 
 #[tokio::test]
+async fn a_caller_that_changes_its_group_is_another_caller() {
+    if !is_root("a_caller_that_changes_its_group_is_another_caller") {
+        return;
+    }
+    let door = Door::open();
+    for is_attested_before in [true, false] {
+        let (mut program, socket) = door.caller().await;
+        let caller = Caller::of_unix(&socket);
+        if is_attested_before {
+            attested(&caller).await;
+        }
+        program.tell("effective-group 61042");
+        assert_eq!(refusal(&caller).await, "caller_changed");
+    }
+}
+
+#[tokio::test]
 async fn callers_under_two_uids_are_told_apart() {
     if !is_root("callers_under_two_uids_are_told_apart") {
         return;
