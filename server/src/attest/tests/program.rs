@@ -30,10 +30,16 @@ pub(in super::super) struct Program {
 impl Program {
     /// This binary, waiting to be told what to do.
     pub(in super::super) fn puppet() -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("it runs"));
-        let name = "attest::tests::program::puppet_of_other_tests";
-        command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
-        Self::start(&mut command)
+        Self::test(
+            &mut Command::new(std::env::current_exe().expect("it runs")),
+            "program::puppet_of_other_tests",
+        )
+    }
+
+    /// A test of this binary that only other tests run.
+    pub(in super::super) fn test(binary: &mut Command, name: &str) -> Self {
+        let name = format!("attest::tests::{name}");
+        Self::start(binary.args(["--exact", &name, "--ignored", "--nocapture", "--test-threads=1"]))
     }
 
     /// Any program that reads its standard input and ends when that does.
@@ -187,7 +193,7 @@ fn inherited<T: AsFd>(socket: T) -> T {
     socket
 }
 
-fn become_user(id: u32) {
+pub(in super::super) fn become_user(id: u32) {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setgroups(&[gid]).expect("it is root");
     setresgid(gid, gid, gid).expect("it is root");

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     super::Caller,
-    attested, is_root,
-    program::{Orphan, Program, bash_at, wait_until_it_runs},
+    attested, attestor, is_root,
+    program::{Orphan, Program, bash_at, become_user, wait_until_it_runs},
     refusal,
 };
 
@@ -300,6 +300,35 @@ async fn another_root_directory_gives_no_path_of_ours() {
     let found = attested(&caller).await;
     assert_eq!(found.of_kind("path:"), [format!("path:{}", theirs.display())]);
     assert!(Path::new("/usr/bin/cat").exists());
+}
+
+#[tokio::test]
+async fn a_daemon_that_may_not_look_says_what_it_needs() {
+    if !is_root("a_daemon_that_may_not_look_says_what_it_needs") {
+        return;
+    }
+    let binary = std::env::current_exe().expect("it runs");
+    let mut daemon = Program::test(&mut Command::new(binary), "tcp::a_listener_of_another_user");
+    let mut program = Program::puppet();
+    program.tell("user 61052");
+    program.tell(&format!("tcp {}", daemon.ready()));
+    let problem = daemon.ready();
+    assert!(problem.starts_with("attestation_failed ") && problem.contains("CAP_SYS_PTRACE"), "{problem}");
+}
+
+#[tokio::test]
+#[ignore = "it is a program of another test"]
+async fn a_listener_of_another_user() {
+    become_user(61_051);
+    let door = Door::on_loopback().await;
+    println!("puppet: {}", door.address());
+    let (caller, _socket) = door.accept().await;
+    match caller.attest(&attestor()).await {
+        Ok(attested) => println!("puppet: attested {:?}", attested.pids()),
+        Err(problem) => println!("puppet: {} {problem}", problem.reason()),
+    }
+    // It waits to be ended.
+    std::io::stdin().lines().for_each(drop);
 }
 
 /// A network namespace of its own, with one cable to ours. Both go with the process in it.

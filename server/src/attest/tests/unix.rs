@@ -1,10 +1,6 @@
 //! Callers on unix sockets.
 
-use std::{
-    fs,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{fs, process::Command};
 
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
@@ -238,16 +234,12 @@ async fn a_caller_without_a_number_here_is_refused() {
     }
     // The other way round: a listener in a pid namespace of its own, with a caller outside of it. The test of it is
     // this binary once more, which has one test to do.
-    static RUN: AtomicU32 = AtomicU32::new(0);
     let directory = TempDir::new().expect("there is room");
-    let path = directory.path().join(RUN.fetch_add(1, Ordering::Relaxed).to_string());
-    let name = "attest::tests::unix::a_listener_in_another_pid_namespace";
-    let mut inside = Program::start(
-        Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-            .arg(std::env::current_exe().expect("it runs"))
-            .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]),
-    );
+    let path = directory.path().join("socket");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(std::env::current_exe().expect("it runs"));
+    let mut inside = Program::test(&mut command, "unix::a_listener_in_another_pid_namespace");
     inside.tell(path.to_str().expect("it is text"));
     let _caller = UnixStream::connect(&path).await.expect("it listens");
     assert_eq!(inside.tell("go on"), "caller_hidden");
