@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 use nix::{
     errno::Errno,
     sys::socket::{
-        UnixCredentials, getsockopt,
+        getsockopt,
         sockopt::{PeerCredentials, PeerPidfd},
     },
 };
@@ -198,7 +198,7 @@ impl UnixEnd {
         pidfd: impl FnOnce() -> Result<Option<OwnedFd>, Errno>,
     ) -> Result<Self, AttestError> {
         let failed = |problem: Errno| AttestError::failed("ask the kernel who connected", problem);
-        let credentials: UnixCredentials = getsockopt(socket, PeerCredentials).map_err(failed)?.into();
+        let credentials = getsockopt(socket, PeerCredentials).map_err(failed)?;
         let (pid, uid, gid) = (credentials.pid(), credentials.uid(), credentials.gid());
         if pid <= 0 {
             return Err(AttestError::Hidden);
@@ -246,7 +246,7 @@ fn tcp_processes(ends: TcpEnds) -> Result<Processes, AttestError> {
 fn tcp_holders(ends: TcpEnds) -> Result<Processes, AttestError> {
     let peer = ends.caller;
     let socket = tcp_socket(ends)?;
-    let found = holders::of(socket.inode)?;
+    let found = holders::of(socket.inode, socket.uid)?;
     if found.pids.len() > MAX_HOLDERS {
         return Err(AttestError::Ambiguous { peer, most: MAX_HOLDERS });
     }

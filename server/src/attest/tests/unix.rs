@@ -1,10 +1,6 @@
 //! Callers on unix sockets.
 
-use std::{
-    fs,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{fs, process::Command};
 
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
@@ -12,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     super::Caller,
     attested, attestor, is_root,
-    program::{Program, end_orphan},
+    program::{Orphan, Program},
     refusal,
 };
 
@@ -111,17 +107,18 @@ async fn a_child_that_has_the_socket_is_not_the_caller_that_has_exited() {
     let door = Door::open();
     for way in WAYS {
         let (mut program, socket) = door.caller().await;
-        let child = program.tell("child /bin/cat");
-        let caller = way(&socket);
-        assert_eq!(attested(&caller).await.pids(), [program.pid()]);
-        // The child would end with its standard input, which ends with the puppet: so it must be seen to live.
-        let (mut second, socket) = door.caller().await;
-        let sleeper = second.tell("child /bin/cat");
-        let of_second = way(&socket);
-        second.end();
-        assert_eq!(refusal(&of_second).await, "caller_exited");
-        end_orphan(&sleeper);
-        program.tell(&format!("end {child}"));
+        let child = Orphan(program.tell("child /bin/sleep 600"));
+        let (first, later) = (way(&socket), way(&socket));
+        assert_eq!(attested(&first).await.pids(), [program.pid()]);
+        program.tell("leave");
+        program.end();
+        assert_eq!(refusal(&first).await, "caller_exited");
+        assert_eq!(refusal(&later).await, "caller_exited");
+        assert_eq!(refusal(&way(&socket)).await, "caller_exited");
+        assert!(
+            fs::exists(format!("/proc/{}/fd", child.0)).expect("we may look"),
+            "it was there all the time"
+        );
     }
 }
 
@@ -154,6 +151,23 @@ async fn a_caller_that_changes_its_uid_is_another_caller() {
             program.tell("user 61234");
             assert_eq!(refusal(&caller).await, "caller_changed");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_changes_its_group_is_another_caller() {
+    if !is_root("a_caller_that_changes_its_group_is_another_caller") {
+        return;
+    }
+    let door = Door::open();
+    for is_attested_before in [true, false] {
+        let (mut program, socket) = door.caller().await;
+        let caller = Caller::of_unix(&socket);
+        if is_attested_before {
+            attested(&caller).await;
+        }
+        program.tell("effective-group 61042");
+        assert_eq!(refusal(&caller).await, "caller_changed");
     }
 }
 
@@ -220,16 +234,12 @@ async fn a_caller_without_a_number_here_is_refused() {
     }
     // The other way round: a listener in a pid namespace of its own, with a caller outside of it. The test of it is
     // this binary once more, which has one test to do.
-    static RUN: AtomicU32 = AtomicU32::new(0);
     let directory = TempDir::new().expect("there is room");
-    let path = directory.path().join(RUN.fetch_add(1, Ordering::Relaxed).to_string());
-    let name = "attest::tests::unix::a_listener_in_another_pid_namespace";
-    let mut inside = Program::start(
-        Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-            .arg(std::env::current_exe().expect("it runs"))
-            .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]),
-    );
+    let path = directory.path().join("socket");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(std::env::current_exe().expect("it runs"));
+    let mut inside = Program::test(&mut command, "unix::a_listener_in_another_pid_namespace");
     inside.tell(path.to_str().expect("it is text"));
     let _caller = UnixStream::connect(&path).await.expect("it listens");
     assert_eq!(inside.tell("go on"), "caller_hidden");

@@ -1,0 +1,81 @@
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    attest::{
+        PodSource,
+        tests::{selectors, workload},
+    },
+    clock::SystemClock,
+};
+
+const UID: &str = "k8s:pod-uid:0f6b1c6e-1111-2222-3333-444455556666";
+
+const PODS: &str = r#"{"kind": "PodList", "items": [{
+    "metadata": {"uid": "0f6b1c6e-1111-2222-3333-444455556666", "namespace": "shop", "name": "cart-1"},
+    "spec": {"serviceAccountName": "cart"}
+}]}"#;
+
+fn attestor(wanted: &str, pods: Option<PathBuf>) -> Result<Attestor, AttestorProblem> {
+    let workloads = Workloads::new(vec![workload("a@example.com", [wanted])]).expect("there is no tie");
+    let settings = pods.map(|path| KubernetesSettings { pods: PodSource::File(path) });
+    Attestor::new(&workloads, settings, Arc::new(SystemClock))
+}
+
+#[tokio::test]
+async fn a_process_in_a_pod_is_what_its_pod_is() {
+    let directory = TempDir::new().expect("there is room");
+    let path = directory.path().join("pods.json");
+    fs::write(&path, PODS).expect("there is room");
+    let attestor = attestor("k8s:ns:shop", Some(path)).expect("there is a source");
+    let other = "k8s:pod-uid:0f6b1c6e-9999-2222-3333-444455556666";
+    let mut found = [selectors(["uid:1", UID]), selectors(["uid:1", other]), selectors(["uid:1"])];
+    attestor.0.add_pods(&mut found).await.expect("the file is there");
+    let pod = ["uid:1", UID, "k8s:ns:shop", "k8s:sa:cart", "k8s:pod-name:cart-1"];
+    assert_eq!(found, [selectors(pod), selectors(["uid:1", other]), selectors(["uid:1"])]);
+}
+
+#[tokio::test]
+async fn a_source_of_pods_that_fails_is_our_fault_only_if_a_workload_wants_pods() {
+    let missing = || Some(PathBuf::from("/nonexistent/pods.json"));
+    for (wanted, fails) in
+        [("k8s:ns:shop", true), ("k8s:sa:a", true), ("k8s:pod-name:a", true), (UID, false), ("uid:1", false)]
+    {
+        let attestor = attestor(wanted, missing()).expect("there is a source");
+        let mut found = [selectors([UID])];
+        match attestor.0.add_pods(&mut found).await {
+            Ok(()) => assert!(!fails, "{wanted}"),
+            Err(problem) => assert!(fails && problem.is_own_fault(), "{wanted}: {problem}"),
+        }
+        assert_eq!(found, [selectors([UID])]);
+        // Whoever is in no pod is not kept from anything.
+        assert!(attestor.0.add_pods(&mut [selectors(["uid:1"])]).await.is_ok());
+    }
+}
+
+#[test]
+fn workloads_that_want_pods_need_a_source_of_them() {
+    assert!(matches!(attestor("k8s:ns:shop", None), Err(AttestorProblem::NoPods)));
+    assert!(attestor(UID, None).is_ok() && attestor("uid:1", None).is_ok());
+}
+
+#[tokio::test]
+async fn what_blocks_waits_for_room() {
+    let places = Arc::new(Semaphore::new(0));
+    let done = blocking(&places, || Ok(()));
+    tokio::pin!(done);
+    tokio::select! {
+        biased;
+        _ = &mut done => panic!("there is no room"),
+        () = std::future::ready(()) => {}
+    }
+    places.add_permits(1);
+    done.await.expect("there is room");
+    assert_eq!(places.available_permits(), 1);
+    assert!(
+        blocking::<()>(&places, || panic!("on purpose")).await.is_err_and(|problem| problem.is_own_fault())
+    );
+    assert_eq!(places.available_permits(), 1);
+}
