@@ -75,7 +75,7 @@ pub enum Error {
     PeerCertificateKeyUnsupported,
     #[error("certificate {position} may not issue certificates: {problem}")]
     PeerCertificateIssuerInvalid { position: usize, problem: &'static str },
-    #[error("certificate {position} constrains names of a kind that is not evaluated")]
+    #[error("certificate {position} constrains names in a way that is not evaluated")]
     PeerCertificateNameConstrained { position: usize },
     #[error("the leaf certificate names no identity: it needs a mail name or a SPIFFE ID in subjectAltName")]
     PeerCertificateWithoutIdentity,

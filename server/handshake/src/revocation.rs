@@ -67,6 +67,7 @@ fn problem(error: webpki::Error) -> String {
         E::UnsupportedRevocationReasonsPartitioning => {
             "it holds some reasons only; only complete ones are taken".to_owned()
         }
+        E::BadDer | E::TrailingData(_) => "it is no CRL in DER".to_owned(),
         E::UnsupportedCrlVersion => "it is not of version 2".to_owned(),
         // Variants whose name says it all.
         other => format!("{other:?}").chars().take(64).collect(),

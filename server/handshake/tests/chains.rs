@@ -2,24 +2,17 @@
 
 mod support;
 
-use alts_handshake::{Authority, Credentials, Error, Outcome, Reason, SetupError, SystemRandom, Trust};
+use alts_handshake::{Authority, Credentials, Error, Reason, SetupError, SystemRandom, Trust};
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rcgen::{
-    BasicConstraints, CustomExtension, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_ED25519, PublicKeyData, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CustomExtension, DistinguishedName, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, date_time_ymd,
 };
-use support::authority::{self, CLIENT, Ca, Issued, SERVER, now, setup};
+use support::authority::{self, Ca, Issued, NOW, SERVER, now};
 
 /// What a client makes of a server with this chain.
 fn peer(root: &Ca, issued: &Issued) -> Result<(), Error> {
-    let (mut client, client_init) = authority::client(setup(root.credentials(CLIENT), root.trust(), &[]));
-    let mut server = authority::server(setup(issued.credentials(), root.trust(), &[]));
-    let flight = server.step(&client_init, now(), &SystemRandom::new()).out_frames;
-    match client.step(&flight, now(), &SystemRandom::new()).outcome {
-        Outcome::Done(_) => Ok(()),
-        Outcome::Failed(error) => Err(error),
-        Outcome::NeedsInput => panic!("it wants more input"),
-    }
+    authority::meet(root, &root.trust(), issued, NOW).map(|_| ())
 }
 
 /// A leaf of `issuer`, with further certificates behind it.
@@ -86,6 +79,69 @@ fn a_root_must_say_that_it_may_sign_certificates() {
     let silent = Ca::with(|root| root.key_usages.clear());
     let error = Trust::default().add(authority(), &[silent.der()]).expect_err("it must be refused");
     assert!(error.to_string().ends_with("its keyUsage lacks keyCertSign"), "{error}");
+}
+
+/// Why a root cannot be configured.
+fn unusable(root: &Ca) -> String {
+    let authority = Authority::parse("prod.example").expect("it is an authority");
+    match Trust::default().add(authority, &[root.der()]) {
+        Err(SetupError::RootUnusable { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_root_has_a_name_and_no_critical_extension_that_is_not_evaluated() {
+    let nameless = Ca::with(|root| root.distinguished_name = DistinguishedName::new());
+    assert_eq!(unusable(&nameless), "it has no name");
+
+    let cases: [(&str, &[u64], &[u8], bool); 4] = [
+        ("one unknown to all", &[1, 3, 9999, 1], &[5, 0], false),
+        ("authorityKeyIdentifier", &[2, 5, 29, 35], &[0x30, 3, 0x80, 1, 1], false),
+        ("extendedKeyUsage", &[2, 5, 29, 37], &[0x30, 4, 6, 2, 0x2a, 3], false),
+        ("subjectAltName", &[2, 5, 29, 17], &[0x30, 3, 0x82, 1, b'a'], true),
+    ];
+    for (name, oid, content, taken) in cases {
+        for critical in [false, true] {
+            let root = Ca::with(|root| {
+                let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
+                extension.set_criticality(critical);
+                root.custom_extensions.push(extension);
+            });
+            if critical && !taken {
+                assert!(unusable(&root).ends_with("not understood"), "{name}: {}", unusable(&root));
+            } else {
+                assert_eq!(peer(&root, &chain(&root, &[])), Ok(()), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn constraints_that_mean_nothing_or_are_not_evaluated_are_refused() {
+    let root = Ca::new();
+    let dns = [0x30, 9, 0xa0, 7, 0x30, 5, 0x82, 3, b'a', b'.', b'b'];
+    let names = |content: &[u8]| CustomExtension::from_oid_content(&[2, 5, 29, 30], content.to_vec());
+    let below = |extension: CustomExtension| {
+        let lower = root.intermediate_with("lower", |ca| ca.custom_extensions.push(extension));
+        let issued = chain(&lower, &[lower.der()]);
+        loaded(&issued).and_then(|()| peer(&root, &issued)).map_err(|error| error.reason())
+    };
+    assert_eq!(below(names(&dns)), Ok(()), "DNS names are evaluated, and the leaf has none");
+    for empty in [&[0x30, 0][..], &[0x30, 4, 0xa0, 0, 0xa1, 0]] {
+        assert_eq!(below(names(empty)), Err(Reason::PeerCertificateMalformed));
+    }
+    let policies: [(&[u64], &[u8]); 2] =
+        [(&[2, 5, 29, 36], &[0x30, 3, 0x80, 1, 0]), (&[2, 5, 29, 54], &[2, 1, 0])];
+    for (oid, content) in policies {
+        let extension = CustomExtension::from_oid_content(oid, content.to_vec());
+        assert_eq!(below(extension), Err(Reason::PeerCertificateMalformed), "{oid:?}");
+    }
+
+    let mut leaf = Ca::leaf(SERVER);
+    leaf.custom_extensions.push(names(&dns));
+    let refused = loaded(&root.issue(&leaf));
+    assert_eq!(refused, Err(Error::PeerCertificateNameConstrained { position: 0 }));
 }
 
 /// What loading a leaf as one's own makes of it, by the same rules as for a peer's.

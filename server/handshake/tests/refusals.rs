@@ -9,7 +9,7 @@ use alts_handshake::{
     Authority, Credentials, Error, ExpectedPeers, Handshake, Outcome, Preferences, Reason, RpcVersions,
     ServerSetup, Setup, SetupError, SetupReason, SystemRandom, Trust,
 };
-use pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P384_SHA384, date_time_ymd,
@@ -32,7 +32,7 @@ fn every_reason_is_produced_by_some_input() {
             _ => panic!("{} was taken", case.name),
         }
     });
-    let own = [spoiled_leaves(), moved_clocks(), single_cases()].concat();
+    let own = [spoiled_leaves(), moved_clocks(), single_cases(), under_crls()].concat();
     let produced: BTreeSet<_> = of_vectors.chain(own.iter().map(Error::reason)).map(Reason::code).collect();
     let known: BTreeSet<_> =
         Reason::iter().filter(|reason| !OF_THE_LIBRARY.contains(reason)).map(Reason::code).collect();
@@ -170,6 +170,25 @@ fn single_cases() -> Vec<Error> {
     cases.into_iter().map(|(error, _)| error).collect()
 }
 
+/// Each reason that CRLs give once; `revocation.rs` has the cases.
+fn under_crls() -> Vec<Error> {
+    let (ca, foreign) = (Ca::new(), Ca::new());
+    let issued = ca.issue(&Ca::leaf(SERVER));
+    let cases = [
+        (ca.crl(&[7]), Reason::PeerCertificateRevoked),
+        (ca.intermediate("other").crl(&[]), Reason::PeerCertificateRevocationUnknown),
+        (ca.crl_until(NOW, &[]), Reason::PeerCertificateCrlExpired),
+        (ca.crl_signed_by(&foreign, &[], |_| ()), Reason::PeerCertificateCrlInvalid),
+    ];
+    let run = |(crl, reason)| {
+        let outcome = authority::meet(&ca, &ca.trust_with(0, &[crl]), &issued, NOW);
+        let error = outcome.map(|_| ()).expect_err("it must be refused");
+        assert_eq!(error.reason(), reason, "{error}");
+        error
+    };
+    cases.into_iter().map(run).collect()
+}
+
 /// What reading a chain of one's own makes of it: the same rules as for a peer's.
 fn read_error(issued: &Issued) -> Error {
     let key = PrivatePkcs8KeyDer::from(issued.key.clone());
@@ -244,6 +263,8 @@ fn every_fault_of_a_setup_is_produced_by_some_input() {
         (root(CertificateDer::from(b"no root".to_vec())), SetupReason::RootUnusable),
         (root(good.chain[0].clone()), SetupReason::RootUnusable),
         (root(constrained), SetupReason::RootUnusable),
+        (crls(&[b"no CRL".to_vec().into()]), SetupReason::CrlUnusable),
+        (crls(&vec![ca.crl(&[]); 257]), SetupReason::CrlsTooMany),
     ];
     let mut produced = BTreeSet::new();
     for (error, reason) in cases {
@@ -277,6 +298,11 @@ fn credentials(chain: &[CertificateDer<'static>], key: &[u8]) -> Option<SetupErr
     Credentials::new(chain, &PrivatePkcs8KeyDer::from(key), &SystemRandom::new()).err()
 }
 
+fn crls(crls: &[CertificateRevocationListDer<'_>]) -> Option<SetupError> {
+    let authority = Authority::parse("prod.example").expect("it is an authority");
+    Trust::default().add_crls(authority, crls).err()
+}
+
 fn root(der: CertificateDer<'static>) -> Option<SetupError> {
     let authority = Authority::parse("prod.example").expect("it is an authority");
     Trust::default().add(authority, &[der]).err()
@@ -289,6 +315,26 @@ fn credentials_tell_when_they_begin_and_end() {
     leaf.not_before = date_time_ymd(2026, 5, 1);
     leaf.not_after = date_time_ymd(2026, 7, 1);
     assert_eq!(ca.issue(&leaf).credentials().validity(), (1_777_593_600, 1_782_864_000));
+}
+
+#[test]
+fn credentials_tell_an_operator_what_they_are() {
+    let ca = Ca::new();
+    let mut leaf = Ca::leaf(SERVER);
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "cart\x1b[2J\n");
+    leaf.serial_number = Some(rcgen::SerialNumber::from(0x80_00_ab_u64));
+    let mut issued = ca.issue(&leaf);
+    issued.chain.push(ca.der());
+    let credentials = issued.credentials();
+    let info = credentials.certificate();
+    assert_eq!((info.serial.as_str(), info.key, info.chain_len), ("8000ab", "Ed25519", 2));
+    assert_eq!((info.subject.as_str(), info.issuer.as_str()), ("CN=cart\\u{1b}[2J\\n", "CN=test root"));
+    // 2026-01-01 and 2027-01-01; the root's validity is no part of it.
+    assert_eq!((info.not_before, info.not_after), (1_767_225_600, 1_798_761_600));
+    let hash = ring::digest::digest(&ring::digest::SHA256, &issued.chain[0]);
+    assert_eq!(&info.sha256[..], hash.as_ref());
+    let sent: Vec<_> = issued.chain.iter().map(|der| der.to_vec()).collect();
+    assert_eq!(credentials.chain_der(), sent);
 }
 
 #[test]

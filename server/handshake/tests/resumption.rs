@@ -103,6 +103,7 @@ fn a_ticket_resumes_again_and_again_with_new_keys_and_leaves_none_behind() {
     for _ in 0..3 {
         let (client, server) = pair.again(&SAME).expect("it is honest");
         assert!(client.resumed && server.resumed);
+        assert!(client.peer_clock_skew.is_zero() && server.peer_clock_skew.is_zero());
         assert_eq!((client.peer.account(), server.peer.account()), (SERVER, CLIENT));
         assert!(client.ticket.is_none() && server.ticket.is_none());
         assert_eq!(client.key_data.expose(), server.key_data.expose());

@@ -12,6 +12,7 @@ use std::{
 use pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime, pem::PemObject};
 use rcgen::date_time_ymd;
 use serde::Deserialize;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;
 
@@ -110,7 +111,7 @@ fn suite() -> Option<Suite> {
 }
 
 impl Case {
-    /// Whether some selection of the certificates is taken; else the first reason against one.
+    /// Whether some selection of the certificates is taken; else what is wrong with a longest one.
     fn outcome(&self) -> Result<(), String> {
         let leaf = der(&self.peer_certificate)?;
         let trust = self.trust()?;
@@ -121,19 +122,20 @@ impl Case {
         };
         let clock = Clock::strict(self.time());
         let mut left = vec![vec![leaf]];
-        let mut first = None;
+        let mut longest = (0, String::new());
         for _ in 0..MAX_SELECTIONS {
             let Some(chain) = left.pop() else { break };
             let read = Chain::read_naming(&chain, |_| Ok(stand_in()));
             match read.and_then(|read| trust.validate_chain(read, &chain, peer, clock)) {
                 Ok(_) => return Ok(()),
-                Err(error) => _ = first.get_or_insert(error.to_string()),
+                Err(error) if chain.len() > longest.0 => longest = (chain.len(), error.to_string()),
+                Err(_) => {}
             }
             if chain.len() < crate::message::MAX_CHAIN {
                 left.extend(longer(&chain, &issuers));
             }
         }
-        Err(first.unwrap_or_default())
+        Err(longest.1)
     }
 
     /// Roots that cannot be configured are none; CRLs must be as good as those of a configuration.
@@ -180,7 +182,7 @@ fn longer<'a>(chain: &'a [Vec<u8>], issuers: &'a [Vec<u8>]) -> impl Iterator<Ite
 
 /// Issuer and subject.
 fn names(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let certificate = crate::certificate::parse(0, der).ok()?;
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some((certificate.issuer().as_raw().to_vec(), certificate.subject().as_raw().to_vec()))
 }
 

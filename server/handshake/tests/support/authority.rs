@@ -5,13 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use alts_handshake::{
-    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Preferences, RpcVersions, ServerSetup,
-    Setup, SystemRandom, Trust,
+    Authority, ClientSetup, Credentials, Error, Established, ExpectedPeers, Handshake, Outcome, Preferences,
+    RpcVersions, ServerSetup, Setup, SystemRandom, Trust,
 };
-use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer, UnixTime};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ED25519,
+    PublicKeyData, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 /// The time of every test that does not move its clock: 2026-06-01.
@@ -25,8 +26,12 @@ pub(crate) fn at(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
+/// Whom the roots here vouch for.
+pub(crate) const AUTHORITIES: [&str; 2] = ["prod.example", "spiffe://prod.example"];
+
 /// An authority that vouches for `prod.example` and `spiffe://prod.example`.
 pub(crate) struct Ca {
+    name: String,
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -42,7 +47,7 @@ impl Ca {
         let mut params = ca_params("test root");
         change(&mut params);
         let certificate = params.self_signed(&key).expect("a root can be made");
-        Self { certificate, issuer: Issuer::new(params, key) }
+        Self { name: "test root".to_owned(), certificate, issuer: Issuer::new(params, key) }
     }
 
     /// An authority below this one.
@@ -56,7 +61,7 @@ impl Ca {
         let mut params = ca_params(name);
         change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate can be made");
-        Self { certificate, issuer: Issuer::new(params, key) }
+        Self { name: name.to_owned(), certificate, issuer: Issuer::new(params, key) }
     }
 
     /// This root's certificate once more, with the same key and with what `change` makes of it.
@@ -71,12 +76,82 @@ impl Ca {
     }
 
     pub(crate) fn trust(&self) -> Arc<Trust> {
-        let mut trust = Trust::default();
-        for authority in ["prod.example", "spiffe://prod.example"] {
-            let authority = Authority::parse(authority).expect("it is an authority");
-            trust.add(authority, &[self.der()]).expect("the root is usable");
+        self.trust_with(0, &[])
+    }
+
+    /// The trust of who allows for so many seconds of clock skew, and has these CRLs for both authorities.
+    pub(crate) fn trust_with(&self, allowance: u64, crls: &[CertificateRevocationListDer<'_>]) -> Arc<Trust> {
+        self.trust_of(allowance, &AUTHORITIES.map(|authority| (authority, crls)))
+    }
+
+    /// The same, with the CRLs of each authority.
+    pub(crate) fn trust_of(
+        &self,
+        allowance: u64,
+        crls: &[(&str, &[CertificateRevocationListDer<'_>])],
+    ) -> Arc<Trust> {
+        let authority = |name| Authority::parse(name).expect("it is an authority");
+        let mut trust = Trust::new(Duration::from_secs(allowance));
+        for name in AUTHORITIES {
+            trust.add(authority(name), &[self.der()]).expect("the root is usable");
+        }
+        for (name, crls) in crls {
+            trust.add_crls(authority(name), crls).expect("the CRLs are usable");
         }
         Arc::new(trust)
+    }
+
+    /// A CRL of this authority with these serial numbers, good until long after `NOW`.
+    pub(crate) fn crl(&self, revoked: &[u64]) -> CertificateRevocationListDer<'static> {
+        self.crl_with(revoked, |_| ())
+    }
+
+    /// The same, whose next one is due at this second since 1970.
+    pub(crate) fn crl_until(
+        &self,
+        next_update: u64,
+        revoked: &[u64],
+    ) -> CertificateRevocationListDer<'static> {
+        let epoch = date_time_ymd(1970, 1, 1);
+        self.crl_with(revoked, |crl| crl.next_update = epoch + Duration::from_secs(next_update))
+    }
+
+    /// The same, with what `change` makes of it.
+    pub(crate) fn crl_with(
+        &self,
+        revoked: &[u64],
+        change: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationListDer<'static> {
+        self.crl_signed_by(self, revoked, change)
+    }
+
+    /// A CRL under the name of this authority, signed by `signer`.
+    pub(crate) fn crl_signed_by(
+        &self,
+        signer: &Self,
+        revoked: &[u64],
+        change: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationListDer<'static> {
+        let entry = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 2, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let mut crl = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2026, 12, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        change(&mut crl);
+        // The library would keep an authority without cRLSign from signing one.
+        let mut params = ca_params(&self.name);
+        params.key_usages.push(KeyUsagePurpose::CrlSign);
+        let issuer = Issuer::from_params(&params, signer.issuer.key());
+        crl.signed_by(&issuer).expect("a CRL can be made").into()
     }
 
     /// What a good leaf for `account` is made of, for a test to spoil.
@@ -120,7 +195,7 @@ fn ca_params(name: &str) -> CertificateParams {
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
@@ -164,4 +239,21 @@ pub(crate) fn client(setup: Setup) -> (Handshake, Vec<u8>) {
 
 pub(crate) fn server(setup: Setup) -> Handshake {
     Handshake::server(ServerSetup { common: setup, resumption: None })
+}
+
+/// What a client with this trust makes, at this time, of a server with this chain.
+pub(crate) fn meet(
+    root: &Ca,
+    trust: &Arc<Trust>,
+    issued: &Issued,
+    time: u64,
+) -> Result<Box<Established>, Error> {
+    let (mut client, client_init) = client(setup(root.credentials(CLIENT), trust.clone(), &[]));
+    let mut server = server(setup(issued.credentials(), root.trust(), &[]));
+    let flight = server.step(&client_init, now(), &SystemRandom::new()).out_frames;
+    match client.step(&flight, at(time), &SystemRandom::new()).outcome {
+        Outcome::Done(established) => Ok(established),
+        Outcome::Failed(error) => Err(error),
+        Outcome::NeedsInput => panic!("it wants more input"),
+    }
 }
