@@ -109,3 +109,7 @@ impl SourceError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/support/pki.rs"]
+mod pki;

@@ -141,7 +141,8 @@ impl SigningService {
     pub(crate) fn open(settings: &SigningSettings, now: UnixTime, random: Random) -> Result<Self, Error> {
         check_settings(&settings.authorities, settings.lifetime)?;
         let missing = || Error::Missing { directory: settings.directory.clone() };
-        if !settings.directory.exists() {
+        // Where it cannot be told, the next line says why.
+        if settings.directory.try_exists().is_ok_and(|exists| !exists) {
             return Err(missing());
         }
         let directory = Directory::open(&settings.directory, false)?;

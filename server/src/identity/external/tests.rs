@@ -6,11 +6,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     clock::{Clock, SystemClock},
-    identity::{install, signing::tests::openssl},
+    identity::{install, pki, signing::tests::openssl},
 };
-
-#[path = "../../../tests/support/pki.rs"]
-mod pki;
 
 const ACCOUNT: &str = "cart@prod.example";
 
@@ -271,7 +268,7 @@ async fn what_openssl_signs_otherwise_than_asked_is_not_used() {
         ),
         (format!("subjectAltName=URI:spiffe://prod.example/x\\n{usage}"), "-days 1", "certificate_foreign"),
         (format!("subjectAltName=email:{ACCOUNT}"), "-days 1", "peer_certificate_key_usage_wrong"),
-        (format!("{usage}"), "-days 1", "peer_certificate_without_identity"),
+        (usage.to_owned(), "-days 1", "peer_certificate_without_identity"),
         (
             format!("subjectAltName=email:{ACCOUNT}\\n{usage}\\nextendedKeyUsage=codeSigning"),
             "-days 1",

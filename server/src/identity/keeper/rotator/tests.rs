@@ -14,7 +14,6 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-use self::pki::{Pki, write};
 use super::*;
 use crate::{
     config::{self, Files, IdentityFiles},
@@ -22,13 +21,11 @@ use crate::{
         Origin,
         files::{self, FileSource},
         keeper::bench::{Memory, Mode, NOW, Scripted, TestClock, at, identity, random, signing_service},
+        pki::{self, Pki, write},
         watch::TrustSettings,
     },
     snapshot::{Current, Snapshot},
 };
-
-#[path = "../../../../tests/support/pki.rs"]
-mod pki;
 
 const ORDERS: &str = "orders@prod.example.com";
 const CART: &str = "cart@prod.example.com";
