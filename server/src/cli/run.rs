@@ -20,7 +20,8 @@ const DEV_ADDRESS: &str = "127.0.0.1:8080";
 /// Serve handshakes to the programs of this machine
 ///
 /// What it serves comes from a configuration file, or in dev mode from nothing: then it makes an identity
-/// USER@dev.altsd.internal in memory, trusted by this one process only.
+/// USER@dev.altsd.internal in memory, with a certificate of one hour that is renewed, trusted by this one process
+/// only.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {

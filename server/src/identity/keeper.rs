@@ -3,6 +3,7 @@
 //! Files, and issued identities that are needed in any case, are obtained at the start. Others are made for the
 //! first handshake that needs them, so that a workload that never runs here gets no key, and are kept from then on.
 
+mod entry;
 mod rotator;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -243,5 +244,7 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod tests;

@@ -100,3 +100,7 @@ impl SourceError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/support/pki.rs"]
+mod pki;

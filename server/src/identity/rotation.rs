@@ -86,7 +86,7 @@ impl Failing {
 }
 
 fn pause(attempts: u32, draw: u64) -> Duration {
-    let pauses = ExponentialBuilder::new()
+    let mut pauses = ExponentialBuilder::new()
         .with_min_delay(FIRST_PAUSE)
         // The jitter adds up to as much again.
         .with_max_delay(LONGEST_PAUSE / 2)
@@ -94,7 +94,7 @@ fn pause(attempts: u32, draw: u64) -> Duration {
         .with_jitter()
         .with_jitter_seed(draw)
         .build();
-    pauses.skip(attempts.clamp(1, MOST_STEPS) as usize - 1).next().unwrap_or(LONGEST_PAUSE)
+    pauses.nth(attempts.clamp(1, MOST_STEPS) as usize - 1).unwrap_or(LONGEST_PAUSE)
 }
 
 /// What to do about a certificate now.

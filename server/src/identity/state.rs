@@ -32,7 +32,11 @@ pub(crate) enum Error {
     Io { path: PathBuf, problem: io::Error },
     #[error("{} is no directory", path.display())]
     NoDirectory { path: PathBuf },
-    #[error("{} belongs to user {owner}, and altsd runs as {us}; run: chown -R {us} {}", path.display(), path.display())]
+    #[error(
+        "{} belongs to user {owner}, and altsd runs as user {us}; run altsd as user {owner}, or run: chown -R {us} {}",
+        path.display(),
+        path.display()
+    )]
     Owner { path: PathBuf, owner: u32, us: u32 },
     #[error(
         "{} has mode {mode:04o}, and others may not get at it; run: chmod {needed:o} {}",

@@ -127,7 +127,7 @@ pub(crate) enum Note {
     Bad { what: String, code: &'static str, problem: String },
     /// It is good again.
     Good { what: String },
-    /// It was replaced, from good to good.
+    /// There is a first or a newer one, and nothing was wrong before.
     Replaced { what: String },
 }
 

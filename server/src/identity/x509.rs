@@ -120,8 +120,8 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = new_key()?;
-        let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
+        let key = Zeroizing::new(new_key()?);
+        let certificate = params.signed_by(&*key, &self.issuer)?.der().clone();
         Ok(Leaf { certificate, key: pkcs8(&key) })
     }
 
@@ -153,7 +153,11 @@ impl Ca {
     /// Certificate and key, as [`Ca::from_pem`] reads them.
     pub(crate) fn to_pem(&self) -> Zeroizing<String> {
         let key = Zeroizing::new(self.issuer.key().serialize_pem());
-        Zeroizing::new(format!("{}{}", self.pem, *key))
+        // With room for both, so that growing leaves no copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(self.pem.len() + key.len()));
+        text.push_str(&self.pem);
+        text.push_str(&key);
+        text
     }
 
     /// Reads a certificate and its key. The reason is for an operator.
@@ -199,8 +203,8 @@ pub(crate) fn request(identity: &Identity) -> Result<Request, Error> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let key = new_key()?;
-    Ok(Request { pem: params.serialize_request(&key)?.pem()?, key: pkcs8(&key) })
+    let key = Zeroizing::new(new_key()?);
+    Ok(Request { pem: params.serialize_request(&*key)?.pem()?, key: pkcs8(&key) })
 }
 
 /// The lines of the first certificate in a text that holds one.

@@ -5,15 +5,12 @@ use pki_types::UnixTime;
 use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384, SanType, date_time_ymd};
 use tempfile::TempDir;
 
-use self::pki::{Pki, write};
 use super::load;
 use crate::{
     config::{self, Configured, Source},
+    identity::pki::{self, Pki, write},
     snapshot::Snapshot,
 };
-
-#[path = "../../../tests/support/pki.rs"]
-mod pki;
 
 const CONFIG: &str = r#"[[handshaker.listener]]
 address = "127.0.0.7:8080"
