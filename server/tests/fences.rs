@@ -69,7 +69,6 @@ const FENCES: &[Fence] = &[
         rooms: &[
             "server/src/admin/access.rs",
             "server/src/admin/resource.rs",
-            "server/src/handshaker/whoami.rs",
             "server/src/cli/certs/view.rs",
             "server/src/cli/output.rs",
         ],

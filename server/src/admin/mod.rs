@@ -52,4 +52,4 @@ fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Services {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

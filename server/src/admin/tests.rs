@@ -92,7 +92,7 @@ impl Certificates for Fake {
 }
 
 /// A served admin socket, which ends with its test.
-struct Admin {
+pub(crate) struct Admin {
     directory: TempDir,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
 }
@@ -108,11 +108,11 @@ impl Admin {
         Self { directory, serving }
     }
 
-    fn of(accounts: &[&str]) -> Self {
+    pub(crate) fn of(accounts: &[&str]) -> Self {
         Self::serve(Fake::with(accounts.iter().map(|account| (*account).to_owned())))
     }
 
-    fn socket(&self) -> std::path::PathBuf {
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
         self.directory.path().join("admin.sock")
     }
 

@@ -9,12 +9,16 @@ use alts_proto::altsd::{
     caller_server::{Caller as CallerService, CallerServer},
     who_am_i_response::Mode,
 };
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads};
 
 /// Largest request, in bytes: it has no fields.
 const MAX_MESSAGE: usize = 1 << 10;
+
+/// Questions of one listener that are looked into at once: who asks in numbers must not keep handshakes waiting.
+const MAX_QUESTIONS: usize = 16;
 
 /// How the callers of a listener are told apart.
 #[derive(Clone)]
@@ -26,11 +30,12 @@ pub(crate) enum Callers {
 /// The service on one listener.
 pub(crate) struct WhoAmI {
     callers: Callers,
+    questions: Semaphore,
 }
 
 impl WhoAmI {
     pub(crate) fn new(callers: Callers) -> Self {
-        Self { callers }
+        Self { callers, questions: Semaphore::new(MAX_QUESTIONS) }
     }
 
     /// The service as a listener serves it.
@@ -42,6 +47,9 @@ impl WhoAmI {
 #[tonic::async_trait]
 impl CallerService for WhoAmI {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let _question = self.questions.try_acquire().map_err(|_| {
+            Status::resource_exhausted("questions_too_many: too many programs ask who they are; ask again")
+        })?;
         let caller = request.extensions().get::<Caller>();
         let found = match &self.callers {
             Callers::Fixed(identity) => Found::Fixed { account: identity.account().to_owned() },
@@ -260,6 +268,17 @@ mod tests {
         assert_eq!(denial.reason, "workload_unknown");
         let told = format!("{answer:?}");
         assert!(!told.contains("orders") && !told.contains("4000000123"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_in_numbers_is_told_to_ask_again() {
+        let identity = Identity::parse("orders@prod.example.com").expect("it is valid");
+        let service = WhoAmI::new(Callers::Fixed(identity));
+        let others: Vec<_> = (0..MAX_QUESTIONS).map(|_| service.questions.try_acquire()).collect();
+        let status = service.who_am_i(Request::new(WhoAmIRequest {})).await.expect_err("it is one too many");
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        drop(others);
+        assert!(service.who_am_i(Request::new(WhoAmIRequest {})).await.is_ok());
     }
 
     #[tokio::test]
