@@ -59,7 +59,7 @@ pub(crate) enum AttestorProblem {
     Kubernetes(#[from] KubernetesProblem),
 }
 
-/// A process and what is true of it.
+/// What is true of one process.
 type Found = BTreeSet<Selector>;
 
 impl Attestor {
@@ -89,9 +89,16 @@ impl Attestor {
         let shared = self.0.clone();
         let (processes, mut found) = blocking(&self.0.searches, move || {
             let processes = caller.processes()?;
-            let each = processes.all().iter();
-            let found =
-                each.map(|process| shared.selectors(process, &processes)).collect::<Result<_, _>>()?;
+            let mut found = Vec::new();
+            for process in processes.all() {
+                match shared.selectors(process, &processes) {
+                    Ok(one) => found.push(one),
+                    // What could not be read of it any more does not matter; whether others are left, the check
+                    // at the end tells.
+                    Err(_) if !process.is_alive()? => {}
+                    Err(problem) => return Err(problem),
+                }
+            }
             Ok::<(Processes, Vec<Found>), _>((processes, found))
         })
         .await?;

@@ -233,7 +233,7 @@ fn tcp_processes(ends: TcpEnds) -> Result<Processes, AttestError> {
 fn tcp_holders(ends: TcpEnds) -> Result<Processes, AttestError> {
     let peer = ends.caller;
     let socket = tcp_socket(ends)?;
-    let found = holders::of(socket.inode)?;
+    let found = holders::of(socket.inode, socket.uid)?;
     if found.pids.len() > MAX_HOLDERS {
         return Err(AttestError::Ambiguous { peer, most: MAX_HOLDERS });
     }

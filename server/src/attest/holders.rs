@@ -17,12 +17,12 @@ const MAX_LINKS: usize = 4 << 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Holders {
     pub(super) pids: Vec<i32>,
-    /// Whether there are processes that we were not allowed to look at.
+    /// Whether there are processes of the uid of the socket that we were not allowed to look at.
     pub(super) some_unseen: bool,
 }
 
 /// Looks at every process: who else has the socket speaks on it as much as the one that connected.
-pub(super) fn of(inode: u32) -> Result<Holders, AttestError> {
+pub(super) fn of(inode: u32, uid: u32) -> Result<Holders, AttestError> {
     let failed = |problem: io::Error| AttestError::failed("look through /proc", problem);
     let mut links = MAX_LINKS;
     let mut holders = Holders::default();
@@ -36,12 +36,18 @@ pub(super) fn of(inode: u32) -> Result<Holders, AttestError> {
             Ok(true) => holders.pids.push(pid),
             // It has ended meanwhile.
             Ok(false) | Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(Errno::ACCESS | Errno::PERM) => holders.some_unseen = true,
+            Err(Errno::ACCESS | Errno::PERM) => holders.some_unseen |= may_be_of(pid, uid),
             // Whatever else keeps us from looking could keep us from seeing a holder.
             Err(problem) => return Err(failed(problem.into())),
         }
     }
     Ok(holders)
+}
+
+/// Whether the process lives and has this uid. The kernel lets nobody look at one that is just gone either.
+fn may_be_of(pid: i32, uid: u32) -> bool {
+    let status = procfs::process::Process::new(pid).and_then(|process| process.status());
+    status.is_ok_and(|status| status.euid == uid)
 }
 
 /// Whether one of these open files, a `/proc/<pid>/fd`, is the socket.

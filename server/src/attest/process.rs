@@ -58,11 +58,9 @@ impl Process {
     /// Pins the process that the pidfd stands for, and that has or had this number.
     pub(super) fn pin(pid: i32, pidfd: Arc<OwnedFd>) -> Result<Self, AttestError> {
         let directory = procfs::process::Process::new(pid).map_err(|problem| unread(pid, problem))?;
-        // A number is not given away while its process lives: the directory is of the process of the pidfd.
-        if !is_alive(&pidfd)? {
-            return Err(AttestError::Exited { pid });
-        }
-        let (facts, executable) = read(pid, &directory)?;
+        // A number is not given away while its process lives: if it lives after the directory was opened, that is
+        // the directory of the process of the pidfd.
+        let (facts, executable) = read_living(pid, &pidfd, &directory)?;
         Ok(Self { pid, pidfd, directory, facts, executable })
     }
 
@@ -78,13 +76,14 @@ impl Process {
         self.executable.as_ref()
     }
 
+    /// Whether it has not ended.
+    pub(super) fn is_alive(&self) -> Result<bool, AttestError> {
+        is_alive(&self.pidfd)
+    }
+
     /// Checks that it lives and is what it was. What was read of it before is true of it only after this.
     pub(super) fn still_the_same(&self) -> Result<(), AttestError> {
-        let (facts, _) = read(self.pid, &self.directory)?;
-        // First: a process that ends loses its executable before anything else.
-        if !is_alive(&self.pidfd)? {
-            return Err(AttestError::Exited { pid: self.pid });
-        }
+        let (facts, _) = read_living(self.pid, &self.pidfd, &self.directory)?;
         self.facts.compare(self.pid, &facts)
     }
 
@@ -92,7 +91,8 @@ impl Process {
     pub(super) fn holds(&self, inode: u32) -> Result<bool, AttestError> {
         let files = self.open("fd", OFlags::RDONLY | OFlags::DIRECTORY)?;
         match holders::has(&files.into(), inode) {
-            Err(Errno::NOENT | Errno::SRCH) => Err(AttestError::Exited { pid: self.pid }),
+            // Also when it may not be looked at any more.
+            Err(_) if !is_alive(&self.pidfd)? => Err(AttestError::Exited { pid: self.pid }),
             held => held.map_err(|problem| unread(self.pid, io::Error::from(problem).into())),
         }
     }
@@ -143,6 +143,16 @@ fn is_alive(pidfd: &OwnedFd) -> Result<bool, AttestError> {
             Err(problem) => return Err(AttestError::failed("ask whether the caller lives", problem)),
         }
     }
+}
+
+/// Reads what is true of a process that lives. One that ends loses its executable first, and refuses to be looked at.
+fn read_living(
+    pid: i32,
+    pidfd: &OwnedFd,
+    directory: &procfs::process::Process,
+) -> Result<(Facts, Option<Executable>), AttestError> {
+    let found = read(pid, directory);
+    if is_alive(pidfd)? { found } else { Err(AttestError::Exited { pid }) }
 }
 
 fn read(pid: i32, directory: &procfs::process::Process) -> Result<(Facts, Option<Executable>), AttestError> {

@@ -138,17 +138,14 @@ fn puppet_of_other_tests() {
             "close" => (unix, tcp) = (Vec::new(), Vec::new()),
             "user" => become_user(how.parse().expect("it is a number")),
             "child" => {
-                let child = Command::new(how).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-                let child = child.expect("it starts");
+                let child = command(how).spawn().expect("it starts");
                 answer = child.id().to_string();
                 children.insert(answer.clone(), child);
             }
             "child-of-user" => {
                 let (user, how) = how.split_once(' ').expect("a uid and a program");
                 let user = user.parse().expect("it is a number");
-                let mut command = Command::new(how);
-                let child = command.uid(user).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-                let child = child.expect("it starts");
+                let child = command(how).uid(user).spawn().expect("it starts");
                 answer = child.id().to_string();
                 children.insert(answer.clone(), child);
             }
@@ -173,6 +170,13 @@ fn puppet_of_other_tests() {
     }
 }
 
+fn command(words: &str) -> Command {
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::null());
+    command
+}
+
 /// A socket that programs started by this one have too.
 fn inherited<T: AsFd>(socket: T) -> T {
     rustix::io::fcntl_setfd(&socket, FdFlags::empty()).expect("it is open");
@@ -186,8 +190,13 @@ fn become_user(id: u32) {
     setresuid(uid, uid, uid).expect("it is root");
 }
 
-/// Ends a process that a puppet has left behind.
-pub(in super::super) fn end_orphan(pid: &str) {
-    let pid = Pid::from_raw(pid.parse().expect("it is a number")).expect("it is not 0");
-    let _ = kill_process(pid, Signal::KILL);
+/// A process that a puppet leaves behind. It ends with the test, at the latest.
+pub(in super::super) struct Orphan(pub(in super::super) String);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 }

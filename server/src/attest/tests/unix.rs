@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     super::Caller,
     attested, attestor, is_root,
-    program::{Program, end_orphan},
+    program::{Orphan, Program},
     refusal,
 };
 
@@ -111,17 +111,18 @@ async fn a_child_that_has_the_socket_is_not_the_caller_that_has_exited() {
     let door = Door::open();
     for way in WAYS {
         let (mut program, socket) = door.caller().await;
-        let child = program.tell("child /bin/cat");
-        let caller = way(&socket);
-        assert_eq!(attested(&caller).await.pids(), [program.pid()]);
-        // The child would end with its standard input, which ends with the puppet: so it must be seen to live.
-        let (mut second, socket) = door.caller().await;
-        let sleeper = second.tell("child /bin/cat");
-        let of_second = way(&socket);
-        second.end();
-        assert_eq!(refusal(&of_second).await, "caller_exited");
-        end_orphan(&sleeper);
-        program.tell(&format!("end {child}"));
+        let child = Orphan(program.tell("child /bin/sleep 600"));
+        let (first, later) = (way(&socket), way(&socket));
+        assert_eq!(attested(&first).await.pids(), [program.pid()]);
+        program.tell("leave");
+        program.end();
+        assert_eq!(refusal(&first).await, "caller_exited");
+        assert_eq!(refusal(&later).await, "caller_exited");
+        assert_eq!(refusal(&way(&socket)).await, "caller_exited");
+        assert!(
+            fs::exists(format!("/proc/{}/fd", child.0)).expect("we may look"),
+            "it was there all the time"
+        );
     }
 }
 
