@@ -145,7 +145,10 @@ fn production_code() -> Vec<(String, String)> {
     }
     let production = files.into_iter().filter_map(|file| {
         let path = file.strip_prefix(root).expect("it is below").to_str().expect("it is UTF-8").to_owned();
-        let is_production = path.contains("src/") && !path.contains("/gen/") && !path.ends_with("tests.rs");
+        let is_production = path.contains("src/")
+            && !path.contains("/gen/")
+            && !path.ends_with("tests.rs")
+            && !path.ends_with("bench.rs");
         let text = fs::read_to_string(file).expect("it can be read");
         let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         is_production.then_some((path, before_tests))

@@ -262,4 +262,6 @@ impl Keeper {
 }
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod tests;

@@ -371,4 +371,4 @@ fn read_issuer(directory: &Directory, root: &Ca) -> Result<Option<Ca>, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::identity) mod tests;

@@ -470,3 +470,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

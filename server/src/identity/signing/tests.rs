@@ -403,7 +403,7 @@ fn openssl_finds_the_chain_good() {
 }
 
 /// What openssl printed; nothing if it is not here, which is said.
-pub(super) fn openssl(directory: &Path, arguments: &[&str]) -> Option<String> {
+pub(in crate::identity) fn openssl(directory: &Path, arguments: &[&str]) -> Option<String> {
     let output = match Command::new("openssl").args(arguments).current_dir(directory).output() {
         Ok(output) => output,
         Err(problem) => {

@@ -1,0 +1,700 @@
+//! The rotator, driven by hand: each step is over before the next begins, so that notes can be counted.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    sync::atomic::AtomicU64,
+};
+
+use alts_handshake::Trust;
+use rcgen::{
+    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
+use tempfile::TempDir;
+
+use self::pki::{Pki, write};
+use super::*;
+use crate::{
+    config::{self, Files, IdentityFiles},
+    identity::{
+        Origin,
+        files::{self, FileSource},
+        keeper::bench::{Memory, Mode, NOW, Scripted, TestClock, at, identity, random, signing_service},
+        watch::TrustSettings,
+    },
+    snapshot::{Current, Snapshot},
+};
+
+#[path = "../../../../tests/support/pki.rs"]
+mod pki;
+
+const ORDERS: &str = "orders@prod.example.com";
+const CART: &str = "cart@prod.example.com";
+
+const CONFIG: &str = r#"[[handshaker.listener]]
+address = "127.0.0.7:8080"
+identity = "orders@prod.example.com"
+
+[[identity]]
+account = "orders@prod.example.com"
+certificate_chain = "orders.pem"
+private_key = "orders.key"
+
+[[identity]]
+account = "cart@prod.example.com"
+certificate_chain = "cart.pem"
+private_key = "cart.key"
+
+[[trust]]
+authority = "prod.example.com"
+roots = ["root.pem", "more.pem"]
+"#;
+
+struct Bench {
+    rotator: Rotator,
+    clock: Arc<TestClock>,
+    memory: Arc<Memory>,
+    ready: watch::Receiver<bool>,
+    current: Arc<Current>,
+}
+
+impl Bench {
+    fn new(identities: Vec<Issued>, files: Files, fixed: TrustSettings) -> Self {
+        let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
+        let memory = Arc::new(Memory::default());
+        let identity_folder = IdentityFolder::new(&files.identities);
+        let (trust_folder, trust) =
+            TrustFolder::load(TrustSettings { files: files.trust, ..fixed }).expect("all is good");
+        let load =
+            |entry: &IdentityFiles| files::checked(entry, &trust, at(NOW), &*random()).expect("all is good");
+        let credentials: Vec<_> = files.identities.iter().map(load).collect();
+        let current = Arc::new(Current::new(Snapshot::new(credentials, trust)));
+        let from_files = files.identities.into_iter().map(|entry| Issued {
+            identity: entry.account.value.clone(),
+            source: Arc::new(FileSource::new(entry, random())),
+            at_start: true,
+        });
+        let shared = Arc::new(Shared {
+            current: current.clone(),
+            clock: clock.clone(),
+            statuses: arc_swap::ArcSwap::from_pointee(Vec::new()),
+        });
+        let (is_ready, ready) = watch::channel(false);
+        let rotator = Rotator::new(Parts {
+            shared,
+            random: random(),
+            observer: memory.clone(),
+            identities: from_files.chain(identities).collect(),
+            trust_folder,
+            identity_folder,
+            is_ready,
+        });
+        Self { rotator, clock, memory, ready, current }
+    }
+
+    fn with_files(directory: &Path) -> Self {
+        let launch = config::read(&directory.join("altsd.toml")).expect("it is good");
+        let config::Source::Files(files) = launch.source else { panic!("a file is no dev mode") };
+        Self::new(Vec::new(), files, TrustSettings::default())
+    }
+
+    /// Identities that a source makes for us, and the root of it.
+    fn with_source(source: &Arc<Scripted>, accounts: &[&str], at_start: bool) -> Self {
+        let issued = accounts.iter().map(|account| Issued {
+            identity: identity(account),
+            source: source.clone(),
+            at_start,
+        });
+        let files = Files { identities: Vec::new(), trust: Vec::new() };
+        let trust = TrustSettings { fixed: source.service.roots(), ..TrustSettings::default() };
+        Self::new(issued.collect(), files, trust)
+    }
+
+    /// Does what is due, to the end of all jobs. Returns how long nothing else is due.
+    async fn settle(&mut self) -> Duration {
+        loop {
+            let wait = self.rotator.turn();
+            match self.rotator.jobs.join_next().await {
+                Some(done) => self.rotator.finish(done),
+                None => return wait,
+            }
+        }
+    }
+
+    /// Looks at the files once, and does what follows.
+    async fn poll(&mut self) {
+        self.rotator.look();
+        let looked = self.rotator.looks.join_next().await.expect("it was started");
+        self.rotator.looked(looked);
+        self.settle().await;
+    }
+
+    /// Looks often enough for every change to be acted upon, and more.
+    async fn polls(&mut self) -> Vec<Note> {
+        for _ in 0..5 {
+            self.poll().await;
+        }
+        self.memory.notes()
+    }
+
+    fn held(&self, account: &str) -> Arc<Credentials> {
+        self.current.load().credentials(account).expect("it has some").clone()
+    }
+
+    fn status(&self, account: &str) -> Status {
+        let statuses = self.rotator.shared.statuses.load();
+        statuses.iter().find(|status| status.identity.account() == account).expect("it is there").clone()
+    }
+
+    fn demand(&mut self, account: &str) -> oneshot::Receiver<Result<(), DemandError>> {
+        let (answer, answered) = oneshot::channel();
+        self.rotator.obey(Command::Demand { account: account.to_owned(), answer });
+        answered
+    }
+
+    fn rotate(&mut self, account: &str) -> oneshot::Receiver<Result<Status, RotateError>> {
+        let (answer, answered) = oneshot::channel();
+        self.rotator.obey(Command::Rotate { account: account.to_owned(), answer });
+        answered
+    }
+}
+
+/// A directory in which everything is good, and who issued it.
+fn good() -> (TempDir, Pki) {
+    let directory = tempfile::tempdir().expect("there is room");
+    let pki = Pki::new();
+    write(directory.path(), "altsd.toml", CONFIG);
+    write(directory.path(), "root.pem", &pki.root());
+    write(directory.path(), "more.pem", &Pki::new().root());
+    for account in [ORDERS, CART] {
+        issue(directory.path(), account, &pki.leaf(account));
+    }
+    (directory, pki)
+}
+
+fn issue(directory: &Path, account: &str, issued: &pki::Issued) {
+    let name = account.split('@').next().expect("it has a name");
+    write(directory, &format!("{name}.pem"), &issued.certificate);
+    write(directory, &format!("{name}.key"), &issued.key);
+}
+
+fn codes(notes: &[Note]) -> Vec<&'static str> {
+    let code = |note: &Note| match note {
+        Note::Bad { code, .. } => *code,
+        Note::Good { .. } => "good",
+        Note::Replaced { .. } => "replaced",
+    };
+    notes.iter().map(code).collect()
+}
+
+#[tokio::test]
+async fn files_that_change_well_are_taken_over_once_and_the_others_stay() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    assert_eq!(bench.polls().await, []);
+    let (orders, cart, trust) = (bench.held(ORDERS), bench.held(CART), bench.current.load().trust().clone());
+    issue(directory.path(), ORDERS, &pki.leaf(ORDERS));
+    bench.poll().await;
+    assert!(Arc::ptr_eq(&bench.held(ORDERS), &orders), "a change counts once it is seen twice");
+    assert_eq!(codes(&bench.polls().await), ["replaced"]);
+    assert!(!Arc::ptr_eq(&bench.held(ORDERS), &orders));
+    assert!(Arc::ptr_eq(&bench.held(CART), &cart));
+    assert!(Arc::ptr_eq(bench.current.load().trust(), &trust));
+    assert_eq!(bench.memory.rotations(), [(Origin::Files, true)]);
+}
+
+#[tokio::test]
+async fn a_key_and_a_chain_written_one_after_the_other_do_no_harm_in_any_order() {
+    for chain_first in [true, false] {
+        let (directory, pki) = good();
+        let mut bench = Bench::with_files(directory.path());
+        let issued = pki.leaf(ORDERS);
+        let mut files = [("orders.pem", &issued.certificate), ("orders.key", &issued.key)];
+        if !chain_first {
+            files.reverse();
+        }
+        for (name, text) in files {
+            write(directory.path(), name, text);
+            bench.poll().await;
+        }
+        assert_eq!(codes(&bench.polls().await), ["replaced"], "{chain_first}");
+    }
+}
+
+/// What spoils the files of one identity.
+type Spoil = fn(&Path, &Pki);
+
+const BAD: &[(&str, Spoil)] = &[
+    ("own_key_foreign", |dir, pki| write(dir, "orders.pem", &pki.leaf(ORDERS).certificate)),
+    ("own_key_foreign", |dir, pki| write(dir, "orders.key", &pki.leaf(ORDERS).key)),
+    ("pem_invalid", |dir, pki| {
+        let text = pki.leaf(ORDERS).certificate;
+        write(dir, "orders.pem", &text[..text.len() / 2]);
+    }),
+    ("pem_invalid", |dir, pki| {
+        let text = pki.leaf(ORDERS).key;
+        write(dir, "orders.key", &text[..text.len() / 2]);
+    }),
+    ("certificate_missing", |dir, _| write(dir, "orders.pem", "")),
+    ("key_missing", |dir, _| write(dir, "orders.key", "")),
+    ("file_unreadable", |dir, _| fs::remove_file(dir.join("orders.pem")).expect("it is there")),
+    ("file_unreadable", |dir, _| fs::remove_file(dir.join("orders.key")).expect("it is there")),
+    ("key_exposed", |dir, pki| {
+        issue(dir, ORDERS, &pki.leaf(ORDERS));
+        let mode = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(dir.join("orders.key"), mode).expect("it is ours");
+    }),
+    ("peer_certificate_expired", |dir, pki| {
+        issue(dir, ORDERS, &pki.leaf_with(ORDERS, |leaf| leaf.not_after = date_time_ymd(2025, 12, 31)));
+    }),
+    ("peer_certificate_not_yet_valid", |dir, pki| {
+        issue(dir, ORDERS, &pki.leaf_with(ORDERS, |leaf| leaf.not_before = date_time_ymd(2027, 1, 1)));
+    }),
+    ("certificate_foreign", |dir, pki| issue(dir, ORDERS, &pki.leaf(CART))),
+    ("peer_certificate_untrusted", |dir, _| issue(dir, ORDERS, &Pki::new().leaf(ORDERS))),
+    ("own_chain_length", |dir, pki| write(dir, "orders.pem", &pki.root().repeat(5))),
+];
+
+#[tokio::test]
+async fn bad_files_leave_the_old_identity_with_one_line_each_and_good_ones_end_that() {
+    for (code, spoil) in BAD {
+        let (directory, pki) = good();
+        let mut bench = Bench::with_files(directory.path());
+        let old = bench.held(ORDERS);
+        spoil(directory.path(), &pki);
+        // The identity beside it is renewed at the same time.
+        issue(directory.path(), CART, &pki.leaf(CART));
+        let notes = bench.polls().await;
+        let (bad, other): (Vec<_>, Vec<_>) = notes.iter().partition(|note| matches!(note, Note::Bad { .. }));
+        assert_eq!((bad.len(), other.len()), (1, 1), "{code}: {notes:?}");
+        let Note::Bad { what, code: found, problem } = bad[0] else { unreachable!() };
+        assert_eq!((&**what, *found), (&*format!("certificate of {ORDERS}"), *code), "{problem}");
+        assert!(problem.contains("altsd.toml:") && problem.contains("identity[0]"), "{problem}");
+        assert!(Arc::ptr_eq(&bench.held(ORDERS), &old), "{code}");
+        let failure = bench.status(ORDERS).failure.expect("it has failed");
+        assert_eq!((failure.code, &failure.problem), (*code, problem));
+        assert_eq!(bench.memory.state().failing, 1);
+        assert!(*bench.ready.borrow(), "the old one is still valid");
+        // An hour later it is still the same bad state.
+        for _ in 0..60 {
+            bench.clock.set(bench.clock.get() + 60);
+            bench.poll().await;
+        }
+        assert_eq!(bench.memory.notes(), [], "{code}");
+        issue(directory.path(), ORDERS, &pki.leaf(ORDERS));
+        assert_eq!(codes(&bench.polls().await), ["good"], "{code}");
+        assert!(!Arc::ptr_eq(&bench.held(ORDERS), &old), "{code}");
+        assert!(bench.status(ORDERS).failure.is_none());
+    }
+}
+
+#[tokio::test]
+async fn one_bad_state_after_the_other_is_one_line_each() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let old = bench.held(ORDERS);
+    let mut expected = Vec::new();
+    let mut found = Vec::new();
+    for (_, spoil) in BAD {
+        issue(directory.path(), ORDERS, &pki.leaf(ORDERS));
+        spoil(directory.path(), &pki);
+        found.extend(bench.polls().await);
+        expected.push(bench.status(ORDERS).failure.expect("it has failed").code);
+    }
+    assert_eq!(codes(&found), expected);
+    assert!(Arc::ptr_eq(&bench.held(ORDERS), &old));
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_not_yet_valid_is_taken_when_it_is() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let old = bench.held(ORDERS);
+    let early = pki.leaf_with(ORDERS, |leaf| leaf.not_before = date_time_ymd(2026, 1, 2));
+    issue(directory.path(), ORDERS, &early);
+    assert_eq!(codes(&bench.polls().await), ["peer_certificate_not_yet_valid"]);
+    bench.clock.set(NOW + 24 * 3_600 + 60);
+    assert_eq!(codes(&bench.polls().await), ["good"]);
+    assert!(!Arc::ptr_eq(&bench.held(ORDERS), &old));
+}
+
+#[tokio::test]
+async fn a_swap_of_the_symbolic_link_above_the_files_is_seen() {
+    let (directory, pki) = good();
+    let dir = directory.path();
+    let version = |name: &str| {
+        fs::create_dir(dir.join(name)).expect("there is room");
+        issue(&dir.join(name), ORDERS, &pki.leaf(ORDERS));
+    };
+    version("one");
+    version("two");
+    symlink("one", dir.join("..data")).expect("there is room");
+    for name in ["orders.pem", "orders.key"] {
+        fs::remove_file(dir.join(name)).expect("it is there");
+        symlink(Path::new("..data").join(name), dir.join(name)).expect("there is room");
+    }
+    let mut bench = Bench::with_files(dir);
+    let old = bench.held(ORDERS);
+    symlink("two", dir.join("..data_tmp")).expect("there is room");
+    fs::rename(dir.join("..data_tmp"), dir.join("..data")).expect("it is there");
+    fs::remove_dir_all(dir.join("one")).expect("it is there");
+    assert_eq!(codes(&bench.polls().await), ["replaced"]);
+    assert!(!Arc::ptr_eq(&bench.held(ORDERS), &old));
+}
+
+#[tokio::test]
+async fn new_roots_make_a_new_trust_and_leave_the_credentials() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let (orders, trust) = (bench.held(ORDERS), bench.current.load().trust().clone());
+    let other = Pki::new();
+    write(directory.path(), "more.pem", &other.root());
+    assert_eq!(codes(&bench.polls().await), ["replaced"]);
+    assert!(Arc::ptr_eq(&bench.held(ORDERS), &orders));
+    assert!(!Arc::ptr_eq(bench.current.load().trust(), &trust));
+    // Now its leaves are good, and the old root may go with the last of them.
+    issue(directory.path(), ORDERS, &other.leaf(ORDERS));
+    assert_eq!(codes(&bench.polls().await), ["replaced"]);
+    drop(pki);
+}
+
+#[tokio::test]
+async fn a_chain_that_came_before_its_root_is_taken_with_it() {
+    let (directory, _) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let other = Pki::new();
+    issue(directory.path(), ORDERS, &other.leaf(ORDERS));
+    assert_eq!(codes(&bench.polls().await), ["peer_certificate_untrusted"]);
+    write(directory.path(), "more.pem", &other.root());
+    assert_eq!(codes(&bench.polls().await), ["replaced", "good"]);
+}
+
+#[tokio::test]
+async fn a_root_that_goes_away_is_told_of_and_the_identity_serves_on() {
+    let (directory, _) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let old = bench.held(ORDERS);
+    write(directory.path(), "root.pem", &Pki::new().root());
+    let notes = bench.polls().await;
+    let untrusted = "peer_certificate_untrusted";
+    assert_eq!(codes(&notes), ["replaced", untrusted, untrusted], "{notes:?}");
+    assert!(Arc::ptr_eq(&bench.held(ORDERS), &old));
+}
+
+#[tokio::test]
+async fn a_bad_bundle_leaves_the_old_one_and_the_identities_are_still_updated() {
+    let cases: &[(&str, Spoil)] = &[
+        ("certificate_missing", |dir, _| write(dir, "root.pem", "")),
+        ("pem_invalid", |dir, pki| write(dir, "root.pem", &pki.root()[..200])),
+        ("file_unreadable", |dir, _| fs::remove_file(dir.join("root.pem")).expect("it is there")),
+        ("root_unusable", |dir, pki| write(dir, "root.pem", &pki.leaf(ORDERS).certificate)),
+    ];
+    for (code, spoil) in cases {
+        let (directory, pki) = good();
+        let mut bench = Bench::with_files(directory.path());
+        let (old, trust) = (bench.held(CART), bench.current.load().trust().clone());
+        spoil(directory.path(), &pki);
+        issue(directory.path(), CART, &pki.leaf(CART));
+        let mut found = codes(&bench.polls().await);
+        found.sort_unstable();
+        let mut expected = ["replaced", code];
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        assert!(!Arc::ptr_eq(&bench.held(CART), &old));
+        assert!(Arc::ptr_eq(bench.current.load().trust(), &trust));
+        assert_eq!(bench.memory.state().trust_files_bad, 1);
+        write(directory.path(), "root.pem", &pki.root());
+        assert_eq!(codes(&bench.polls().await), ["good"]);
+        assert_eq!(bench.memory.state().trust_files_bad, 0);
+    }
+}
+
+/// A CRL of an authority that nobody else knows, with one certificate on it.
+fn revocation_list(next_update: i32) -> String {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("there is randomness");
+    let mut issuer = rcgen::CertificateParams::default();
+    issuer.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from(7_u64),
+        revocation_time: date_time_ymd(2025, 6, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 7, 1),
+        next_update: date_time_ymd(next_update, 7, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&Issuer::new(issuer, key)).expect("it is valid").pem().expect("it has a PEM")
+}
+
+#[tokio::test]
+async fn revocation_lists_are_read_again_when_they_change_and_bad_ones_are_told_of() {
+    let (directory, _) = good();
+    let dir = directory.path();
+    // Of an authority that vouches for nobody here.
+    let other =
+        "\n[[trust]]\nauthority = \"other.example\"\nroots = [\"more.pem\"]\ncrls = [\"other.crl\"]\n";
+    write(dir, "altsd.toml", &format!("{CONFIG}{other}"));
+    write(dir, "other.crl", &revocation_list(2030));
+    let mut bench = Bench::with_files(dir);
+    bench.settle().await;
+    let first = bench.memory.state().next_crl_update.expect("there is one");
+    let (orders, trust) = (bench.held(ORDERS), bench.current.load().trust().clone());
+    write(dir, "other.crl", &revocation_list(2040));
+    assert_eq!(codes(&bench.polls().await), ["replaced"]);
+    assert!(bench.memory.state().next_crl_update.is_some_and(|next| next > first));
+    assert!(!Arc::ptr_eq(bench.current.load().trust(), &trust));
+    assert!(Arc::ptr_eq(&bench.held(ORDERS), &orders));
+    let good = bench.current.load().trust().clone();
+    let (cut, text) = ("-----BEGIN X509 CRL-----\nAAAA\n", revocation_list(2050));
+    for (text, code) in [
+        ("", "crl_missing"),
+        (cut, "pem_invalid"),
+        (&text.replace("X509 CRL", "CERTIFICATE"), "crl_missing"),
+        ("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "crl_unusable"),
+    ] {
+        write(dir, "other.crl", text);
+        assert_eq!(codes(&bench.polls().await), [code], "{text}");
+        assert!(Arc::ptr_eq(bench.current.load().trust(), &good));
+    }
+    write(dir, "other.crl", &text);
+    assert_eq!(codes(&bench.polls().await), ["good"]);
+}
+
+#[tokio::test]
+async fn files_are_read_at_once_when_an_operator_says_so() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let old = bench.held(ORDERS);
+    issue(directory.path(), ORDERS, &pki.leaf(ORDERS));
+    let answer = bench.rotate(ORDERS);
+    bench.settle().await;
+    let status = answer.await.expect("it is answered").expect("the files are good");
+    assert_ne!(status.certificate, Some(old.certificate()));
+    assert_eq!((status.origin, status.renew_at), (Origin::Files, None));
+    write(directory.path(), "orders.key", "");
+    let answer = bench.rotate(ORDERS);
+    bench.settle().await;
+    let error = answer.await.expect("it is answered").map(drop).expect_err("there is no key").to_string();
+    assert!(
+        error.starts_with("orders@prod.example.com was not renewed: ") && error.contains("no PKCS#8 key"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_have_expired_are_an_error_at_once_and_not_ready() {
+    let (directory, _) = good();
+    let mut bench = Bench::with_files(directory.path());
+    bench.settle().await;
+    assert!(*bench.ready.borrow());
+    bench.clock.set(bench.held(ORDERS).validity().1);
+    bench.settle().await;
+    assert!(*bench.ready.borrow(), "its last second");
+    assert_eq!(bench.memory.state().outage_budget_seconds, Some(0));
+    bench.clock.set(bench.clock.get() + 1);
+    bench.settle().await;
+    assert!(!*bench.ready.borrow());
+    let answer = bench.demand(ORDERS).await.expect("it is answered");
+    assert!(matches!(&answer, Err(DemandError::Failed { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_identity_that_nobody_needs_gets_no_key_and_one_that_was_needed_is_kept() {
+    let source = Scripted::new(&signing_service());
+    let mut bench = Bench::with_source(&source, &[ORDERS, CART], false);
+    bench.settle().await;
+    bench.clock.set(NOW + 9_000);
+    bench.settle().await;
+    assert_eq!(source.calls(), 0);
+    assert!(*bench.ready.borrow(), "nobody waits for anything");
+    assert!(bench.status(ORDERS).certificate.is_none());
+    // Many at once are one job.
+    let answers: Vec<_> = (0..50).map(|_| bench.demand(ORDERS)).collect();
+    bench.settle().await;
+    for answer in answers {
+        assert_eq!(answer.await.expect("it is answered"), Ok(()));
+    }
+    assert_eq!(source.calls(), 1);
+    for _ in 0..10 {
+        bench.clock.set(bench.clock.get() + 1_980);
+        bench.settle().await;
+    }
+    assert_eq!(source.calls(), 11, "it is renewed at each half life");
+    assert!(bench.status(CART).certificate.is_none(), "nobody has needed it");
+    let unknown = bench.demand("nobody@prod.example.com").await.expect("it is answered");
+    assert!(matches!(unknown, Err(DemandError::Unknown { .. })), "{unknown:?}");
+    let unknown = bench.rotate("nobody@prod.example.com").await.expect("it is answered").map(drop);
+    assert!(matches!(unknown, Err(RotateError::Unknown { .. })), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_one_line_and_the_old_certificate_serves_to_its_end() {
+    for mode in [Mode::Fail, Mode::Foreign, Mode::Panic] {
+        let source = Scripted::new(&signing_service());
+        let mut bench = Bench::with_source(&source, &[ORDERS], true);
+        assert!(!*bench.ready.borrow(), "there is none yet");
+        bench.settle().await;
+        assert!(*bench.ready.borrow());
+        assert_eq!(codes(&bench.memory.notes()), ["replaced"]);
+        let old = bench.held(ORDERS);
+        source.set(mode);
+        let end = old.validity().1;
+        while bench.clock.get() < end {
+            bench.clock.set(bench.clock.get() + 1);
+            bench.settle().await;
+            assert!(Arc::ptr_eq(&bench.held(ORDERS), &old));
+            let state = bench.memory.state();
+            assert_eq!(state.outage_budget_seconds, Some(end - bench.clock.get()));
+            assert!(state.ready);
+        }
+        let notes = bench.memory.notes();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let tries = source.calls();
+        assert!((10..60).contains(&tries), "{tries}");
+        let failure = bench.status(ORDERS).failure.expect("it has failed");
+        assert_eq!(failure.attempts as usize, tries - 1);
+        assert!((NOW + 1_500..NOW + 2_000).contains(&failure.since), "{failure:?}");
+        bench.clock.set(end + 1);
+        bench.settle().await;
+        assert!(!bench.memory.state().ready && !*bench.ready.borrow());
+        // In the pause a handshake gets the last problem at once, and an operator another try.
+        bench.rotator.entries.get_mut(ORDERS).expect("it is there").wanted = Wanted::No;
+        let answer = bench.demand(ORDERS);
+        bench.settle().await;
+        let answer = answer.await.expect("it is answered");
+        assert!(
+            matches!(&answer, Err(DemandError::Failed { problem, .. }) if !problem.is_empty()),
+            "{answer:?}"
+        );
+        source.set(Mode::Issue);
+        let answer = bench.rotate(ORDERS);
+        bench.settle().await;
+        assert!(answer.await.expect("it is answered").is_ok_and(|status| status.failure.is_none()));
+        assert!(*bench.ready.borrow());
+        assert_eq!(codes(&bench.memory.notes()), ["good"]);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_is_no_reason_to_be_without_a_certificate() {
+    let source = Scripted::new(&signing_service());
+    let mut bench = Bench::with_source(&source, &[ORDERS], true);
+    bench.clock.set(NOW + 24 * 3_600);
+    bench.settle().await;
+    for now in [NOW + 3_600, NOW + 90 * 24 * 3_600, NOW + 10] {
+        bench.clock.set(now);
+        bench.settle().await;
+        assert!(bench.memory.state().ready, "{now}");
+        let held = bench.held(ORDERS).validity();
+        assert!((held.0..=held.1).contains(&now), "{held:?} {now}");
+    }
+}
+
+#[tokio::test]
+async fn many_identities_live_for_days_without_a_gap_and_without_a_storm() {
+    let source = Scripted::new(&signing_service());
+    let accounts: Vec<_> = (0..40).map(|number| format!("w{number}@prod.example.com")).collect();
+    let accounts: Vec<_> = accounts.iter().map(String::as_str).collect();
+    let mut bench = Bench::with_source(&source, &accounts, true);
+    let mut most = 0;
+    bench.settle().await;
+    assert_eq!(source.calls(), 40);
+    let end = NOW + 2 * 24 * 3_600;
+    while bench.clock.get() < end {
+        let before = source.calls();
+        let wait = bench.settle().await;
+        most = most.max(source.calls() - before);
+        assert!(bench.memory.state().ready, "{}", bench.clock.get() - NOW);
+        bench.clock.set(bench.clock.get() + wait.as_secs().max(1));
+    }
+    let per_identity = source.calls() / 40;
+    assert!((80..=110).contains(&per_identity), "{per_identity}");
+    // Of forty in a window of six minutes, looked at every 15 s.
+    assert!(most <= 12, "{most} at once");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_while_it_is_made_is_made_once() {
+    let source = Scripted::new(&signing_service());
+    source.gate.forget_permits(usize::MAX >> 3);
+    assert_eq!(source.gate.available_permits(), 0);
+    let mut bench = Bench::with_source(&source, &[ORDERS], false);
+    let mut answers = vec![bench.demand(ORDERS)];
+    bench.rotator.turn();
+    answers.push(bench.demand(ORDERS));
+    let rotated = bench.rotate(ORDERS);
+    bench.rotator.turn();
+    source.gate.add_permits(1);
+    bench.settle().await;
+    for answer in answers {
+        assert_eq!(answer.await.expect("it is answered"), Ok(()));
+    }
+    assert!(rotated.await.expect("it is answered").is_ok());
+    assert_eq!(source.calls(), 1);
+}
+
+#[test]
+fn a_new_certificate_is_checked_before_it_is_used() {
+    let (pki, trust_now) = (Pki::new(), at(NOW));
+    let trust = pki.trust("prod.example.com");
+    let seconds =
+        |seconds: u64| time::OffsetDateTime::from_unix_timestamp(seconds as i64).expect("it is a time");
+    let check = |from: u64, to: u64, origin, trust: &Trust, wanted: &str| {
+        let leaf = pki.leaf_with(ORDERS, |leaf| {
+            (leaf.not_before, leaf.not_after) = (seconds(from), seconds(to));
+        });
+        install::check(&leaf.credentials(), &identity(wanted), origin, trust, trust_now)
+            .map_err(|refused| refused.code())
+    };
+    let other = Pki::new().trust("prod.example.com");
+    let nobody = Trust::default();
+    let table = [
+        (NOW - 60, NOW + 3_600, &trust, ORDERS, Ok(()), Ok(())),
+        (NOW - 60, NOW + 3_600, &trust, CART, Err("certificate_foreign"), Err("certificate_foreign")),
+        (
+            NOW - 60,
+            NOW + 3_600,
+            &other,
+            ORDERS,
+            Err("peer_certificate_untrusted"),
+            Err("peer_certificate_untrusted"),
+        ),
+        (
+            NOW - 60,
+            NOW + 3_600,
+            &nobody,
+            ORDERS,
+            Err("peer_certificate_authority_unknown"),
+            Err("peer_certificate_authority_unknown"),
+        ),
+        (
+            NOW + 1,
+            NOW + 3_600,
+            &trust,
+            ORDERS,
+            Err("peer_certificate_not_yet_valid"),
+            Err("peer_certificate_not_yet_valid"),
+        ),
+        (NOW - 99, NOW - 1, &trust, ORDERS, Err("peer_certificate_expired"), Err("peer_certificate_expired")),
+        (NOW, NOW + 60, &trust, ORDERS, Ok(()), Ok(())),
+        // What somebody else renews may be as short and as old as that one likes.
+        (NOW, NOW + 59, &trust, ORDERS, Err("certificate_too_short"), Ok(())),
+        (NOW - 3_600, NOW + 3_600, &trust, ORDERS, Err("certificate_stale"), Ok(())),
+        (NOW - 3_200, NOW + 3_600, &trust, ORDERS, Err("certificate_stale"), Ok(())),
+        (NOW - 2_900, NOW + 3_600, &trust, ORDERS, Ok(()), Ok(())),
+    ];
+    for (from, to, trust, wanted, issued, from_files) in table {
+        for (origin, expected) in
+            [(Origin::Exec, issued), (Origin::Signing, issued), (Origin::Files, from_files)]
+        {
+            assert_eq!(check(from, to, origin, trust, wanted), expected, "{from} {to} {wanted} {origin:?}");
+        }
+    }
+}
