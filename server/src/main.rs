@@ -1,6 +1,7 @@
 //! altsd, a node-local ALTS handshaker: it serves `grpc.gcp.HandshakerService`, so that unmodified gRPC programs
 //! speak ALTS on any machine.
 
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "not served yet"))]
 mod admin;
 mod app;
 #[cfg_attr(
@@ -12,9 +13,11 @@ mod cli;
 mod clock;
 mod config;
 mod handshaker;
+#[cfg_attr(not(test), expect(dead_code, reason = "not served yet"))]
 mod health;
 #[allow(dead_code, reason = "not all of it is put to use yet")]
 mod identity;
+#[cfg_attr(not(test), expect(dead_code, reason = "not served yet"))]
 mod metrics;
 mod services;
 #[allow(dead_code, reason = "not all of it is put to use yet")]
