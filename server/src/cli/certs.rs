@@ -20,7 +20,7 @@ mod view;
 /// Show and renew the certificates of a running altsd
 ///
 /// Asks over the admin socket, which answers only root and the user that altsd runs as. The daemon opens it if its
-/// configuration has a section [admin].
+/// configuration has a section `[admin]`.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {
