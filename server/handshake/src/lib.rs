@@ -21,6 +21,7 @@ mod identity;
 mod key_schedule;
 mod message;
 mod negotiate;
+mod path;
 mod revocation;
 mod secret;
 mod server_side;

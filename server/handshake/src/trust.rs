@@ -10,11 +10,12 @@ use pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::{
     Role,
-    certificate::{Chain, GoodPath, PathRules, Root},
+    certificate::Chain,
     credentials::Credentials,
     crypto::{HASH_LEN, Sha256},
     error::{Error, SetupError},
     identity::{Authority, Identity},
+    path::{GoodPath, PathRules, Root},
     revocation::{AuthorityCrls, Crl},
     validity::{Clock, Validity},
 };
@@ -254,13 +255,45 @@ mod limbo_tests;
 mod tests {
     use super::*;
 
+    fn vectors() -> serde_json::Value {
+        serde_json::from_str(include_str!("../tests/handshake.json")).expect("the vectors are JSON")
+    }
+
+    fn der(value: &serde_json::Value) -> Vec<u8> {
+        hex::decode(value.as_str().expect("it is a string")).expect("it is hex")
+    }
+
+    fn certificates() -> Vec<Vec<u8>> {
+        let vectors = vectors();
+        let chain = vectors["refused_setup"]["server"]["certs"].as_array().expect("there is a chain");
+        chain.iter().map(der).collect()
+    }
+
     fn verified() -> Arc<VerifiedChain> {
-        let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../tests/handshake.json")).expect("the vectors are JSON");
-        let leaf = vectors["refused_setup"]["server"]["certs"][0].as_str().expect("there is a leaf");
-        let chain = Chain::read(&[hex::decode(leaf).expect("it is hex")]).expect("it is good");
+        let chain = Chain::read(&certificates()).expect("it is good");
         let path = GoodPath { certificates: chain.validity(), crls: Validity::ALWAYS };
         Arc::new(VerifiedChain { usable: path.certificates, path, chain })
+    }
+
+    #[test]
+    fn a_chain_is_validated_once_for_its_validity_with_the_allowance() {
+        let mut trust = Trust::new(MAX_SKEW_ALLOWANCE);
+        for (name, roots) in vectors()["trust"].as_object().expect("there are roots") {
+            let roots: Vec<_> = roots.as_array().expect("they are a list").iter().map(der).collect();
+            let roots: Vec<_> = roots.into_iter().map(CertificateDer::from).collect();
+            trust.add(Authority::parse(name).expect("it is one"), &roots).expect("they are usable");
+        }
+        let (certificates, Validity { not_before, not_after }) = (certificates(), verified().usable);
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let verify =
+            |time| trust.verify(&certificates, Role::Server, at(time)).map_err(|error| error.reason());
+        let first = verify(not_after + 60).expect("it is within the allowance");
+        for time in [not_before - 60, not_before, not_after, not_after + 60] {
+            assert!(verify(time).is_ok_and(|again| Arc::ptr_eq(&first, &again)), "{time}");
+        }
+        for time in [not_before - 61, not_after + 61] {
+            assert!(verify(time).is_err(), "{time}");
+        }
     }
 
     fn key(number: usize) -> CacheKey {

@@ -172,6 +172,28 @@ fn a_list_that_its_issuer_may_not_or_did_not_sign_refuses_what_it_covers() {
 }
 
 #[test]
+fn a_root_that_was_renewed_with_crl_sign_signs_crls() {
+    let root = Ca::with(|root| root.key_usages = vec![KeyUsagePurpose::KeyCertSign]);
+    let (old, renewed, foreign) = (root.der(), root.renewed(|_| ()), Ca::new().der());
+    let issued = leaf_of(&root);
+    let cases = [
+        (vec![old.clone(), renewed.clone()], true),
+        (vec![renewed, old.clone()], true),
+        // Of the same name, with another key.
+        (vec![old, foreign], false),
+    ];
+    for (index, (roots, taken)) in cases.into_iter().enumerate() {
+        let mut trust = Trust::default();
+        let authority = || Authority::parse("prod.example").expect("it is an authority");
+        trust.add(authority(), &roots).expect("the roots are usable");
+        trust.add_crls(authority(), &[root.crl(&[])]).expect("the CRL is usable");
+        let outcome = meet(&root, &Arc::new(trust), &issued, NOW).map_err(|error| error.reason());
+        let expected = (!taken).then_some(Reason::PeerCertificateCrlInvalid);
+        assert_eq!(outcome.err(), expected, "{index}");
+    }
+}
+
+#[test]
 fn a_list_counts_to_the_second_before_its_next_update_and_for_the_allowance() {
     let root = Ca::new();
     let lower = lower_of(&root);
@@ -244,7 +266,9 @@ fn a_remembered_chain_ends_with_its_lists() {
 fn a_ticket_ends_with_the_lists_that_its_peer_was_held_against() {
     let root = Ca::new();
     let issued = leaf_of(&root);
-    let trust = root.trust_with(0, &[root.crl_until(NOW + 100, &[])]);
+    // One that covers others, and is over, does not count.
+    let crls = [scoped(&root, &[], NOW - 1, CrlScope::CaCertsOnly), root.crl_until(NOW + 100, &[])];
+    let trust = root.trust_with(0, &crls);
     let common = setup(issued.credentials(), root.trust(), &[]);
     let resumption = Resumption { tickets: Arc::new(Tickets::default()), lifetime: 600 };
     let mut server = Handshake::server(ServerSetup { common, resumption: Some(resumption) });

@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use alts_handshake::{Error, Handshake, MAX_SKEW_ALLOWANCE, Reason, SetupError, SystemRandom};
+use alts_handshake::{Error, Handshake, MAX_SKEW_ALLOWANCE, Outcome, Reason, SetupError, SystemRandom};
 use rcgen::date_time_ymd;
-use support::authority::{Ca, Issued, NOW, SERVER, at, meet, setup};
+use support::authority::{self, CLIENT, Ca, Issued, NOW, SERVER, at, meet, setup};
 
 /// 2026-05-01 and 2026-07-01.
 const BEGIN: u64 = 1_777_593_600;
@@ -97,11 +97,35 @@ fn every_certificate_of_the_path_counts_but_not_the_root() {
     assert_eq!(skew(&root, 60, &below(&lower), END + 60), Ok(60));
     assert_eq!(skew(&root, 60, &below(&lower), END + 61), Err(Reason::PeerCertificateExpired));
 
+    // A copy of the root that ends long before the leaf.
     let mut behind = short(&root);
-    behind.chain.push(root.renewed(|root| root.not_after = date_time_ymd(2026, 7, 1)));
-    let mut long = root.issue(&Ca::leaf(SERVER));
-    long.chain.push(behind.chain[1].clone());
-    assert_eq!(skew(&root, 60, &long, END + 1_000), Ok(0));
+    behind.chain.push(root.renewed(|root| root.not_after = date_time_ymd(2026, 6, 15)));
+    assert_eq!(skew(&root, 60, &behind, END), Ok(0));
+    assert_eq!(skew(&root, 60, &behind, END + 60), Ok(60));
+}
+
+#[test]
+fn a_server_allows_its_client_as_much() {
+    let root = Ca::new();
+    let mut leaf = Ca::leaf(CLIENT);
+    leaf.not_after = date_time_ymd(2026, 7, 1);
+    let credentials = root.issue(&leaf).credentials();
+    for (time, expected) in
+        [(END, Ok(0)), (END + 60, Ok(60)), (END + 61, Err(Reason::PeerCertificateExpired))]
+    {
+        let client = setup(credentials.clone(), root.trust(), &[]);
+        let (mut client, init) = authority::client(client);
+        let mut server = authority::server(setup(root.credentials(SERVER), root.trust_with(60, &[]), &[]));
+        let random = SystemRandom::new();
+        let flight = server.step(&init, at(time), &random).out_frames;
+        let last = client.step(&flight, at(END), &random).out_frames;
+        let skew = match server.step(&last, at(time), &random).outcome {
+            Outcome::Done(established) => Ok(established.peer_clock_skew.as_secs()),
+            Outcome::Failed(error) => Err(error.reason()),
+            Outcome::NeedsInput => panic!("it wants more input"),
+        };
+        assert_eq!(skew, expected, "{time}");
+    }
 }
 
 #[test]

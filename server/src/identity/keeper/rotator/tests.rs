@@ -278,8 +278,8 @@ async fn bad_files_leave_the_old_identity_with_one_line_each_and_good_ones_end_t
         assert_eq!(bench.memory.state().failing, 1);
         assert!(*bench.ready.borrow(), "the old one is still valid");
         // An hour later it is still the same bad state.
-        for _ in 0..60 {
-            bench.clock.set(bench.clock.get() + 60);
+        for _ in 0..10 {
+            bench.clock.set(bench.clock.get() + 360);
             bench.poll().await;
         }
         assert_eq!(bench.memory.notes(), [], "{code}");
@@ -547,7 +547,8 @@ async fn a_source_that_fails_is_one_line_and_the_old_certificate_serves_to_its_e
         source.set(mode);
         let end = old.validity().1;
         while bench.clock.get() < end {
-            bench.clock.set(bench.clock.get() + 1);
+            let wait = bench.settle().await.as_secs().max(1);
+            bench.clock.set(end.min(bench.clock.get() + wait));
             bench.settle().await;
             assert!(Arc::ptr_eq(&bench.held(ORDERS), &old));
             let state = bench.memory.state();
@@ -606,7 +607,7 @@ async fn many_identities_live_for_days_without_a_gap_and_without_a_storm() {
     let mut most = 0;
     bench.settle().await;
     assert_eq!(source.calls(), 40);
-    let end = NOW + 2 * 24 * 3_600;
+    let end = NOW + 24 * 3_600;
     while bench.clock.get() < end {
         let before = source.calls();
         let wait = bench.settle().await;
@@ -615,7 +616,7 @@ async fn many_identities_live_for_days_without_a_gap_and_without_a_storm() {
         bench.clock.set(bench.clock.get() + wait.as_secs().max(1));
     }
     let per_identity = source.calls() / 40;
-    assert!((80..=110).contains(&per_identity), "{per_identity}");
+    assert!((40..=56).contains(&per_identity), "{per_identity}");
     // Of forty in a window of six minutes, looked at every 15 s.
     assert!(most <= 12, "{most} at once");
 }
