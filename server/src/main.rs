@@ -1,7 +1,7 @@
 //! altsd, a node-local ALTS handshaker: it serves `grpc.gcp.HandshakerService`, so that unmodified gRPC programs
 //! speak ALTS on any machine.
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "not served yet"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "not served yet"))]
 mod admin;
 mod app;
 #[cfg_attr(
