@@ -64,6 +64,7 @@ fn every_proto_file_is_compiled() {
         }
     }
     let mut compiled: Vec<_> = PACKAGES.iter().flat_map(|(_, files)| files.iter().copied()).collect();
-    (found.sort(), compiled.sort());
+    found.sort();
+    compiled.sort();
     assert_eq!(found, compiled);
 }

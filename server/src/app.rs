@@ -10,6 +10,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tonic::service::Routes;
 
 use crate::{
     admin::{self, Kept},
@@ -28,7 +29,6 @@ use crate::{
         signing::{self, SigningService, SigningSettings},
     },
     metrics::{self, Metrics},
-    services::Services,
     snapshot::Snapshot,
 };
 
@@ -158,7 +158,7 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
         };
         let handshaker = Handshaker::new(shared.clone(), entitlement.clone()).into_server();
         let whoami = WhoAmI::new(entitlement).into_server();
-        let services = Services::default().with(handshaker).with(whoami).with(health.clone());
+        let services = Routes::new(handshaker).add_service(whoami).add_service(health.clone());
         opened.push((Listener::open(&configured.address)?, services, listener_limits(&launch.limits)));
     }
     if let Some(listener) = admin {

@@ -15,6 +15,7 @@ mod text;
 
 use std::{fs, net::SocketAddr, path::Path};
 
+use self::text::Text;
 pub(crate) use self::{
     address::{Address, AddressProblem, is_local},
     error::{Error, Place, Placed, Problem},
@@ -22,7 +23,6 @@ pub(crate) use self::{
     limits::{Limits, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS},
     listeners::{Callers, Listener},
 };
-use self::text::Text;
 use crate::attest::{KubernetesSettings, Workloads};
 
 /// What a start of the daemon needs to know.

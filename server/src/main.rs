@@ -11,7 +11,6 @@ mod handshaker;
 mod health;
 mod identity;
 mod metrics;
-mod services;
 mod snapshot;
 
 use std::{

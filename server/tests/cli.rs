@@ -82,7 +82,7 @@ fn a_mistake_in_a_configuration_is_one_line_on_stderr_and_exit_code_78() {
     let cases = [
         ("[[trust]]", "[[trusts]]", "15: trusts[0]: unknown field"),
         ("127.0.0.7", "192.0.2.1", "3: handshaker.listener[0].address: 192.0.2.1:8080 is not local"),
-        ("\"orders@PROD", "\"cart@PROD", "8: handshaker.listener[1].identity: no [[identity]] has account"),
+        ("\"orders@PROD", "\"cart@PROD", "8: handshaker.listener[1].identity: no [[identity]] and no [[workload]] has account"),
         ("orders.pem", "none.pem", "12: identity[0].certificate_chain: "),
         ("orders.key", "other.key", "13: identity[0].private_key: the private key does not belong"),
         ("root.pem", "orders.pem", "17: trust[0].roots[0]: a root for prod.example.com is unusable"),
@@ -146,6 +146,10 @@ fn wrong_arguments_are_exit_code_2_and_say_the_way_out() {
         (&["certs", "list", "--timeout-seconds", "0"], &[], &["1..=600"]),
         (&["whoami", "--output", "yaml"], &[], &["text, json"]),
         (&["whoami", "--timeout-seconds", "301"], &[], &["1..=300"]),
+        (&["ca"], &[], &["Usage:"]),
+        (&["ca", "init", "--authority", "a.example"], &[], &["--state-directory <DIR>"]),
+        (&["ca", "show", "--state-directory", "/s"], &[], &["--authority <NAME>"]),
+        (&["ca", "init", "--state-directory", "/s", "--authority", "a b"], &[], &["--authority", "a b"]),
         (&["exec"], &[], &["PROGRAM"]),
         (&["exec", "--handshaker", "127.0.0.1:8081", "--", "true"], &[], &["8080"]),
         (&["exec", "--handshaker", "unix:/s", "--", "true"], &[], &["unix socket"]),
@@ -161,7 +165,7 @@ fn wrong_arguments_are_exit_code_2_and_say_the_way_out() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 13] = [
         &["run"],
         &["validate"],
         &["exec"],
@@ -173,6 +177,7 @@ fn every_command_explains_itself_with_an_example() {
         &["certs", "rotate"],
         &["ca"],
         &["ca", "init"],
+        &["ca", "show"],
         &["ca", "export-root"],
     ];
     for command in commands {
@@ -214,4 +219,49 @@ fn a_daemon_that_cannot_be_asked_is_named_with_the_way_out_and_exit_code_1() {
             assert!(answer.stderr.contains(word), "{arguments:?} {word:?}\n{}", answer.stderr);
         }
     }
+}
+
+#[test]
+fn a_signing_service_is_made_once_and_hands_out_its_root() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let state = directory.path().join("state");
+    let place =
+        ["--state-directory", state.to_str().expect("it is UTF-8"), "--authority", "prod.example.com"];
+    let ca = |command: &[&str], more: &[&str]| altsd(&[&["ca"], command, &place, more].concat(), &[]);
+
+    for command in ["show", "export-root"] {
+        let answer = ca(&[command], &[]);
+        assert_eq!((answer.code, &*answer.stdout), (Some(1), ""), "{command}");
+        assert!(
+            answer.stderr.contains("there is no root in") && answer.stderr.contains("altsd ca init"),
+            "{}",
+            answer.stderr
+        );
+    }
+    let made = ca(&["init"], &[]);
+    assert_eq!((made.code, &*made.stderr), (Some(0), ""));
+    let lines: Vec<_> = made.stdout.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    let expected = [
+        "root",
+        "root sha256",
+        "root expires",
+        "issuer",
+        "issuer sha256",
+        "issuer expires",
+        "issues for",
+        "certificates",
+    ];
+    assert_eq!(lines, expected, "{}", made.stdout);
+    let again = ca(&["init"], &[]);
+    assert_eq!((again.code, &*again.stdout), (Some(1), ""));
+    assert!(again.stderr.contains("there is a root in"), "{}", again.stderr);
+
+    let shown = ca(&["show"], &[]);
+    assert_eq!((shown.code, &shown.stdout), (Some(0), &made.stdout));
+    let shown = ca(&["show"], &["--output", "json"]);
+    assert!(shown.stdout.contains("\"authorities\": [\n    \"prod.example.com\"\n  ]"), "{}", shown.stdout);
+    let roots = [ca(&["export-root"], &[]).stdout, ca(&["export-root"], &[]).stdout];
+    assert!(roots[0].starts_with("-----BEGIN CERTIFICATE-----\n"), "{}", roots[0]);
+    assert!(!roots[0].contains("PRIVATE"), "a key is for nobody else");
+    assert_eq!(roots[0], roots[1]);
 }

@@ -295,7 +295,9 @@ fn own_credentials_that_are_revoked_are_told() {
 fn a_list_that_is_missing_or_outdated_does_not_keep_a_node_from_its_own_certificate() {
     let root = Ca::new();
     let credentials = root.credentials(SERVER);
-    for crl in [root.crl_until(NOW, &[]), root.crl_until(NOW - 9_999, &[]), root.intermediate("another").crl(&[])] {
+    for crl in
+        [root.crl_until(NOW, &[]), root.crl_until(NOW - 9_999, &[]), root.intermediate("another").crl(&[])]
+    {
         assert_eq!(root.trust_with(60, &[crl]).check_own(&credentials, now()), Ok(()));
     }
 }

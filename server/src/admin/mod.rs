@@ -9,12 +9,16 @@ mod resource;
 
 use std::sync::Arc;
 
+use tonic::{
+    Request,
+    service::{Routes, interceptor::InterceptedService},
+};
+
 use self::certificates::Certificates;
 use crate::{
     clock::Clock,
     config::Address,
     handshaker::{ListenError, Listener, ListenerLimits},
-    services::Services,
 };
 
 pub(crate) use certificates::Kept;
@@ -41,15 +45,18 @@ pub(crate) fn open(address: &Address) -> Result<Listener, Error> {
 }
 
 /// What is served there.
-pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>) -> Services {
+pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>) -> Routes {
     guarded(kept, clock)
 }
 
-fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Services {
-    let service = certificates::Service::new(certificates, clock).into_server();
+fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Routes {
     let own = nix::unistd::geteuid().as_raw();
-    Services::default().with(service).guarded(move |extensions| access::check(extensions, own))
+    let service = certificates::Service::new(certificates, clock).into_server();
+    let guarded = InterceptedService::new(service, move |request: Request<()>| {
+        access::check(request.extensions(), own).map(|()| request)
+    });
+    Routes::new(guarded)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

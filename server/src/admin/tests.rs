@@ -2,24 +2,30 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
-use alts_handshake::{CertificateInfo, Identity};
+use alts_handshake::{Authority, CertificateInfo, Identity, SystemRandom};
 use alts_proto::altsd::{
     Certificate, GetCertificateRequest, ListCertificatesRequest, RotateCertificateRequest,
+    certificate::{self, State},
     certificates_client::CertificatesClient,
 };
 use nix::unistd::geteuid;
-use pki_types::UnixTime;
+use pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use tempfile::TempDir;
 use tokio::{net::UnixListener, task::JoinHandle};
 use tonic::{
     Code,
+    service::Routes,
     transport::{Channel, Endpoint},
 };
 
 use super::*;
-use crate::identity::{
-    Origin,
-    keeper::{RotateError, Status},
+use crate::{
+    clock::SystemClock,
+    identity::{
+        Origin,
+        keeper::{Issued, Keeper, POLL, Parts, RotateError, Status, TrustSettings},
+        signing::SigningService,
+    },
 };
 
 const NOW: u64 = 1_767_225_600;
@@ -92,27 +98,30 @@ impl Certificates for Fake {
 }
 
 /// A served admin socket, which ends with its test.
-struct Admin {
+pub(crate) struct Admin {
     directory: TempDir,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 impl Admin {
     fn serve(fake: Fake) -> Self {
+        Self::of_services(guarded(fake, Arc::new(Stopped)))
+    }
+
+    fn of_services(services: Routes) -> Self {
         let directory = tempfile::tempdir().expect("there is room");
         let path = directory.path().join("admin.sock");
         let address = Address::Unix { path, mode: 0o666 };
         let listener = open(&address).expect("it can be opened");
-        let services = guarded(fake, Arc::new(Stopped));
         let serving = tokio::spawn(listener.serve(services, LIMITS, std::future::pending()));
         Self { directory, serving }
     }
 
-    fn of(accounts: &[&str]) -> Self {
+    pub(crate) fn of(accounts: &[&str]) -> Self {
         Self::serve(Fake::with(accounts.iter().map(|account| (*account).to_owned())))
     }
 
-    fn socket(&self) -> std::path::PathBuf {
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
         self.directory.path().join("admin.sock")
     }
 
@@ -274,6 +283,56 @@ async fn a_rotation_that_fails_is_unavailable_and_says_why_within_bounds() {
     let text = status.message();
     assert!(text.starts_with("rotation_failed: down@x.example was not renewed: é"), "{text}");
     assert!(text.len() < 5_000, "{}", text.len());
+}
+
+/// A keeper of two identities, whose certificates a signing service in memory makes.
+async fn keeper() -> Kept {
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+    let authority = Authority::parse("x.example").expect("it is valid");
+    let lifetime = Duration::from_secs(3_600);
+    let service = SigningService::in_memory(vec![authority], lifetime, clock.now(), random.clone());
+    let service = Arc::new(service.expect("it needs nothing"));
+    let issued = |account, at_start| Issued {
+        identity: Identity::parse(account).expect("it is valid"),
+        source: service.clone(),
+        at_start,
+    };
+    let trust = TrustSettings { files: Vec::new(), fixed: service.roots(), skew_allowance: Duration::ZERO };
+    let (keeper, current) = Keeper::start(Parts {
+        clock,
+        random,
+        observer: Arc::new(crate::metrics::Metrics),
+        trust,
+        files: Vec::new(),
+        issued: vec![issued("a@x.example", true), issued("b@x.example", false)],
+        poll: POLL,
+    })
+    .expect("there is no file to be wrong");
+    keeper.ready().wait_for(|ready| *ready).await.expect("it goes on");
+    Kept { keeper, current }
+}
+
+#[tokio::test]
+async fn the_keeper_of_the_node_is_asked_and_renews() {
+    let kept = keeper().await;
+    let admin = Admin::of_services(services(kept, Arc::new(SystemClock)));
+    let mut client = admin.client().await;
+    let listed = client.list_certificates(list(0, "")).await.expect("it is allowed").into_inner();
+    let states: Vec<_> =
+        listed.certificates.iter().map(|certificate| (&*certificate.account, certificate.state())).collect();
+    assert_eq!(states, [("a@x.example", State::Valid), ("b@x.example", State::NotRequested)]);
+
+    let name = || "certificates/a@x.example".to_owned();
+    let before = client.get_certificate(get(&name())).await.expect("it is known").into_inner();
+    assert_eq!(before.origin(), certificate::Origin::SigningService);
+    let chain = CertificateDer::pem_slice_iter(before.chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    assert_eq!(chain.expect("it is PEM").len() as u32, before.chain_length);
+    let request = RotateCertificateRequest { name: name() };
+    let rotated = client.rotate_certificate(request).await.expect("it can be made").into_inner();
+    assert_ne!(rotated.serial_number, before.serial_number);
+    let after = client.get_certificate(get(&name())).await.expect("it is known").into_inner();
+    assert_eq!(after, rotated);
+    assert_ne!(after.chain_pem, before.chain_pem);
 }
 
 /// The kernel tells of a connection which user its maker was at that time.

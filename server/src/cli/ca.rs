@@ -57,7 +57,7 @@ enum Command {
     },
     /// Print the root in PEM, for the peers of this node
     ///
-    /// They name it as a file of roots in their section [[trust]] for each authority of this node.
+    /// They name it as a file of roots in their section `[[trust]]` for each authority of this node.
     #[command(after_long_help = "Example:\n  altsd ca export-root --config /etc/altsd/altsd.toml > root.pem")]
     ExportRoot {
         #[command(flatten)]

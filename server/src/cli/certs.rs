@@ -20,7 +20,7 @@ mod view;
 /// Show and renew the certificates of a running altsd
 ///
 /// Asks over the admin socket, which answers only root and the user that altsd runs as. The daemon opens it if its
-/// configuration has a section [admin].
+/// configuration has a section `[admin]`.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -151,11 +151,11 @@ async fn rotate(asking: &Asking, account: Option<String>) -> Result<(), Error> {
     }
     let table = || if rotated.rotated.is_empty() { String::new() } else { view::list(&rotated.rotated) };
     output::print(asking.output, table, &rotated)?;
-    match rotated.failed.first() {
-        None => Ok(()),
-        Some(first) => {
-            let (failed, problem) = (rotated.failed.len(), first.problem.clone());
-            Err(Error::NotRotated { failed, all: accounts.len(), problem })
+    match (rotated.failed.first(), accounts.len()) {
+        (None, _) => Ok(()),
+        (Some(failed), 1) => Err(session.refused(&failed.problem)),
+        (Some(first), all) => {
+            Err(Error::NotRotated { failed: rotated.failed.len(), all, problem: first.problem.clone() })
         }
     }
 }
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
         loop {
             let call = self.client.list_certificates(ListCertificatesRequest { page_size: 0, page_token });
             let page = client::answer(call, &self.asking.admin, self.timeout).await?;
-            let page = page.map_err(|status| self.refused(&status))?;
+            let page = page.map_err(|status| self.refused(&said(&status)))?;
             certificates.extend(page.certificates);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
     async fn get(&mut self, account: &str) -> Result<Certificate, Error> {
         let call = self.client.get_certificate(GetCertificateRequest { name: name(account) });
         let certificate = client::answer(call, &self.asking.admin, self.timeout).await?;
-        certificate.map_err(|status| self.refused(&status))
+        certificate.map_err(|status| self.refused(&said(&status)))
     }
 
     async fn rotate(&mut self, account: &str) -> Result<Result<Certificate, Status>, Error> {
@@ -214,8 +214,8 @@ impl<'a> Session<'a> {
         Ok(client::answer(call, &self.asking.admin, self.timeout).await?)
     }
 
-    fn refused(&self, status: &Status) -> Error {
-        Error::Refused { address: self.asking.admin.clone(), problem: said(status) }
+    fn refused(&self, problem: &str) -> Error {
+        Error::Refused { address: self.asking.admin.clone(), problem: problem.to_owned() }
     }
 }
 
@@ -227,4 +227,59 @@ fn name(account: &str) -> String {
 /// Texts of altsd say it all, after a reason code; others at least have a code.
 fn said(status: &Status) -> String {
     if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::Admin;
+
+    fn asking(admin: &Admin) -> Asking {
+        let admin = format!("unix:{}", admin.socket().display());
+        Asking { admin, timeout_seconds: 30, output: Format::Json }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_all_pages_of_it() {
+        let accounts: Vec<_> = (0..250).map(|number| format!("w{number:03}@x.example")).collect();
+        let admin = Admin::of(&accounts.iter().map(String::as_str).collect::<Vec<_>>());
+        let asking = asking(&admin);
+        let certificates = Session::open(&asking).await.expect("it is served").all().await;
+        let found: Vec<_> =
+            certificates.expect("it is allowed").into_iter().map(|certificate| certificate.account).collect();
+        assert_eq!(found, accounts);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_shown_with_its_chain() {
+        let admin = Admin::of(&["a@x.example"]);
+        let asking = asking(&admin);
+        let certificate = Session::open(&asking).await.expect("it is served").get("a@X.example").await;
+        let view = View::from(certificate.expect("it is known"));
+        assert!(view.chain_pem().is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE-----\n")));
+    }
+
+    #[tokio::test]
+    async fn what_altsd_refuses_is_told_with_its_reason() {
+        let admin = Admin::of(&["a@x.example"]);
+        let asking = asking(&admin);
+        for (account, reason) in [("b@x.example", "certificate_unknown: "), ("b", "name_invalid: ")] {
+            let error = show(&asking, account, false).await.expect_err(account).to_string();
+            let expected = format!("altsd at {} refuses: {reason}", asking.admin);
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_certificate_that_is_not_renewed_keeps_no_other_from_it_and_is_an_error() {
+        let admin = Admin::of(&["a@x.example", "down@x.example", "z@x.example"]);
+        let asking = asking(&admin);
+        let error = rotate(&asking, None).await.expect_err("one is down").to_string();
+        let expected = "1 of 3 certificates are not renewed; the first: rotation_failed: down@x.example";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(rotate(&asking, Some("z@x.example".to_owned())).await.is_ok());
+        let error = rotate(&asking, Some("b@x.example".to_owned())).await.expect_err("it is unknown");
+        let expected = format!("altsd at {} refuses: certificate_unknown: b@x.example", asking.admin);
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
 }

@@ -8,9 +8,7 @@ use nix::unistd::{User, geteuid};
 use crate::{
     app,
     attest::Workloads,
-    config::{
-        self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS, Source,
-    },
+    config::{self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS, Source},
     identity::dev,
 };
 

@@ -53,7 +53,11 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
         }
     }
     for identity in issued {
-        writeln!(out, "identity  {identity}: certificate made when it is needed, by {}", issuer(ca.as_ref()))?;
+        writeln!(
+            out,
+            "identity  {identity}: certificate made when it is needed, by {}",
+            issuer(ca.as_ref())
+        )?;
     }
     if let Some(Ca::SigningService(settings)) = ca {
         for authority in &settings.authorities {
@@ -61,7 +65,8 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
         }
     }
     for entry in trust {
-        let files = |number: usize, what| format!("{number} file{} of {what}", if number == 1 { "" } else { "s" });
+        let files =
+            |number: usize, what| format!("{number} file{} of {what}", if number == 1 { "" } else { "s" });
         write!(out, "authority {}: {}", entry.authority.value, files(entry.roots.len(), "roots"))?;
         match entry.crls.len() {
             0 => writeln!(out)?,
@@ -73,7 +78,9 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
 
 fn issuer(ca: Option<&Ca>) -> String {
     match ca {
-        Some(Ca::SigningService(settings)) => format!("the signing service in {}", settings.directory.display()),
+        Some(Ca::SigningService(settings)) => {
+            format!("the signing service in {}", settings.directory.display())
+        }
         Some(Ca::External(settings)) => settings.program.display().to_string(),
         None => "nobody".to_owned(),
     }

@@ -148,9 +148,53 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::pending, sync::Arc};
+
+    use alts_handshake::Identity;
     use alts_proto::altsd::Denial as DenialMessage;
+    use tonic::service::Routes;
 
     use super::*;
+    use crate::{
+        attest::{Attestor, Workloads},
+        clock::SystemClock,
+        config::Address,
+        handshaker::{Attestation, Entitlement, Listener, ListenerLimits, WhoAmI},
+    };
+
+    /// Asks a listener with these services.
+    async fn asked(services: Routes) -> Result<ExitCode, Error> {
+        let directory = tempfile::tempdir().expect("there is room");
+        let path = directory.path().join("s.sock");
+        let handshaker = format!("unix:{}", path.display());
+        let listener = Listener::open(&Address::Unix { path, mode: 0o600 }).expect("it can be opened");
+        let limits = ListenerLimits { connections: 1, streams_per_connection: 1 };
+        let serving = tokio::spawn(listener.serve(services, limits, pending()));
+        let answer = run(Args { handshaker, timeout_seconds: 30, output: Format::Json }).await;
+        serving.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_says_whether_an_identity_is_granted() {
+        let identity = Identity::parse("orders@prod.example.com").expect("it is valid");
+        let workloads = Workloads::default();
+        let attestor = Attestor::new(&workloads, None, Arc::new(SystemClock)).expect("it needs nothing");
+        for (entitlement, code) in [
+            (Entitlement::Fixed(identity), ExitCode::SUCCESS),
+            (Entitlement::Attested(Arc::new(Attestation { attestor, workloads })), ExitCode::FAILURE),
+        ] {
+            let services = Routes::new(WhoAmI::new(entitlement).into_server());
+            let answer = asked(services).await.expect("it answers");
+            assert_eq!(format!("{answer:?}"), format!("{code:?}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handshaker_that_does_not_tell_is_named() {
+        let error = asked(Routes::default()).await.expect_err("it has no such service").to_string();
+        assert!(error.contains("does not tell its callers who they are"), "{error}");
+    }
 
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()

@@ -115,7 +115,9 @@ pub(crate) enum Problem {
     NoAuthorities,
     #[error("{authority} is none of the authorities of [signing_service]; add it there")]
     AuthorityNotServed { authority: String },
-    #[error("the command must begin with the absolute path of a program, its arguments follow as further strings")]
+    #[error(
+        "the command must begin with the absolute path of a program, its arguments follow as further strings"
+    )]
     CommandNotAbsolute,
 
     // Operation.

@@ -116,7 +116,8 @@ impl Text<'_> {
             match &ca {
                 None => return refuse(Problem::NobodyIssues { account: identity.value.to_string() }),
                 Some(Ca::SigningService(SigningSettings { authorities, .. })) => {
-                    if let Some(foreign) = identity.value.authorities().find(|one| !authorities.contains(one)) {
+                    if let Some(foreign) = identity.value.authorities().find(|one| !authorities.contains(one))
+                    {
                         return refuse(Problem::AuthorityNotServed { authority: foreign.to_string() });
                     }
                 }

@@ -25,7 +25,8 @@ impl Text<'_> {
 
     pub(super) fn metrics(&self, table: Option<&Spanned<raw::Metrics>>) -> Result<Option<SocketAddr>, Error> {
         let Some(table) = table else { return Ok(None) };
-        let text = self.required(&table.as_ref().address, table.span().start, "metrics.address".to_owned())?;
+        let text =
+            self.required(&table.as_ref().address, table.span().start, "metrics.address".to_owned())?;
         let invalid = |text: &String| Problem::MetricsAddress(text.clone());
         let address = text.map(|text| text.parse().map_err(|_| invalid(text)))?;
         Ok(Some(address.value))

@@ -52,10 +52,7 @@ fn a_good_file_gives_what_it_says() {
         listeners,
         [
             ("127.0.0.7:8080".to_owned(), fixed("orders@prod.example.com")),
-            (
-                "unix:/run/altsd/orders.sock".to_owned(),
-                fixed("spiffe://prod.example.com/cart"),
-            ),
+            ("unix:/run/altsd/orders.sock".to_owned(), fixed("spiffe://prod.example.com/cart"),),
         ]
     );
     assert!(matches!(launch.listeners[1].address, Address::Unix { mode: 0o660, .. }));
@@ -349,8 +346,18 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "15: workload[1].service_account",
             "a workload has either service_account",
         ),
-        ("spiffe_id = \"spiffe://prod.example.com/batch\"", "", "19: workload[2].service_account", "a workload"),
-        ("\"stock@PROD", "\"stock PROD", "16: workload[1].service_accounts[1]", "\"stock PROD.example.com\" is"),
+        (
+            "spiffe_id = \"spiffe://prod.example.com/batch\"",
+            "",
+            "19: workload[2].service_account",
+            "a workload",
+        ),
+        (
+            "\"stock@PROD",
+            "\"stock PROD",
+            "16: workload[1].service_accounts[1]",
+            "\"stock PROD.example.com\" is",
+        ),
         (
             "\"spiffe://prod.example.com/orders\"",
             "\"spiffe://prod.example.com\"",
@@ -375,7 +382,12 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
         ("[\"uid:1001\"]", "[\"uid:one\"]", "17: workload[1].selectors[0]", ""),
         ("[\"uid:1001\"]", "[\"colour:red\"]", "17: workload[1].selectors[0]", ""),
         ("[\"uid:1001\"]", "[\"uid:1001\", \"uid:1000\"]", "17: workload[1].selectors", ""),
-        ("[\"uid:1001\"]", "[\"uid:1002\"]", "19: workload[2]", "the workload of line 15 has as many selectors"),
+        (
+            "[\"uid:1001\"]",
+            "[\"uid:1002\"]",
+            "19: workload[2]",
+            "the workload of line 15 has as many selectors",
+        ),
         ("[\"uid:1001\"]", "[\"gid:7\"]", "19: workload[2]", "the workload of line 15 has as many selectors"),
         // Issuers.
         ("[signing_service]", "[signing]", "31: signing", "unknown field"),
@@ -391,17 +403,52 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "11: workload[0].service_account",
             "spiffe://prod.example.com is none of the authorities of [signing_service]",
         ),
-        ("[\"prod.example.com\", \"spiffe", "[\"prod_example\", \"spiffe", "32: signing_service.authorities[0]", "\"prod"),
-        ("[\"prod.example.com\", \"spiffe://prod.example.com\"]", "[]", "32: signing_service.authorities", "the list"),
-        ("state_directory = \"state\"", "", "31: state_directory", "is missing; the signing service keeps its keys"),
-        ("[admin]", "[external_ca]\ncommand = [\"/bin/ca\"]\n[admin]", "37: external_ca", "goes not together with"),
-        ("\n[kubernetes]", "certificate_lifetime_seconds = 299\n[kubernetes]", "33: signing_service.certificate_lifetime_seconds", "299 is out of range; it must be 300 to 86400 seconds"),
+        (
+            "[\"prod.example.com\", \"spiffe",
+            "[\"prod_example\", \"spiffe",
+            "32: signing_service.authorities[0]",
+            "\"prod",
+        ),
+        (
+            "[\"prod.example.com\", \"spiffe://prod.example.com\"]",
+            "[]",
+            "32: signing_service.authorities",
+            "the list",
+        ),
+        (
+            "state_directory = \"state\"",
+            "",
+            "31: state_directory",
+            "is missing; the signing service keeps its keys",
+        ),
+        (
+            "[admin]",
+            "[external_ca]\ncommand = [\"/bin/ca\"]\n[admin]",
+            "37: external_ca",
+            "goes not together with",
+        ),
+        (
+            "\n[kubernetes]",
+            "certificate_lifetime_seconds = 299\n[kubernetes]",
+            "33: signing_service.certificate_lifetime_seconds",
+            "299 is out of range; it must be 300 to 86400 seconds",
+        ),
         // Operation.
         ("unix:/run/altsd/admin.sock", "127.0.0.1:1", "38: admin.address", "must be a unix socket"),
         ("\"127.0.0.1:9464\"", "\":9464\"", "41: metrics.address", "\":9464\" is no address"),
         ("pods_file = \"pods.json\"", "", "34: kubernetes", "has either pods_file, or kubelet"),
-        ("pods_file = \"pods.json\"", "kubelet = \"http://10.0.0.1:10255\"", "35: kubernetes.kubelet", "\"http://10.0.0.1"),
-        ("pods_file = \"pods.json\"", "pods_file = \"p\"\nkubelet_ca = \"c\"", "34: kubernetes", "has either"),
+        (
+            "pods_file = \"pods.json\"",
+            "kubelet = \"http://10.0.0.1:10255\"",
+            "35: kubernetes.kubelet",
+            "\"http://10.0.0.1",
+        ),
+        (
+            "pods_file = \"pods.json\"",
+            "pods_file = \"p\"\nkubelet_ca = \"c\"",
+            "34: kubernetes",
+            "has either",
+        ),
     ];
     refused_all(WORKLOADS, &cases);
 }
@@ -432,10 +479,20 @@ fn an_external_ca_is_a_program_by_its_absolute_path() {
     assert_eq!((settings.program, settings.arguments), ("/usr/bin/sign".into(), vec!["--now".to_owned()]));
     assert_eq!(settings.timeout, Duration::from_secs(3));
     let cases = [
-        ("\"/usr/bin/sign\"", "\"sign\"", "32: external_ca.command", "the command must begin with the absolute path"),
+        (
+            "\"/usr/bin/sign\"",
+            "\"sign\"",
+            "32: external_ca.command",
+            "the command must begin with the absolute path",
+        ),
         ("[\"/usr/bin/sign\", \"--now\"]", "[]", "32: external_ca.command", "the command must begin with"),
         ("command = [\"/usr/bin/sign\", \"--now\"]", "", "31: external_ca.command", "is missing"),
-        ("timeout_seconds = 3", "timeout_seconds = 26", "33: external_ca.timeout_seconds", "26 is out of range"),
+        (
+            "timeout_seconds = 3",
+            "timeout_seconds = 26",
+            "33: external_ca.timeout_seconds",
+            "26 is out of range",
+        ),
     ];
     refused_all(&text, &cases);
 }

@@ -28,6 +28,14 @@ pub(crate) struct Attestation {
 }
 
 impl Entitlement {
+    /// The account of every caller, where that is known before it calls.
+    pub(super) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(identity) => Some(identity.account()),
+            Self::Attested(_) => None,
+        }
+    }
+
     /// The identities that a caller may handshake as, the one first that it gets without asking.
     pub(super) async fn of(&self, caller: Option<&Caller>) -> Result<Vec<Identity>, Refusal> {
         match self {

@@ -16,10 +16,10 @@ use tokio::{
     sync::Semaphore,
     time::sleep,
 };
-use tonic::transport::Server;
+use tonic::{service::Routes, transport::Server};
 
 use super::connection::Connection;
-use crate::{attest::Caller, config::Address, services::Services};
+use crate::{attest::Caller, config::Address};
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -74,7 +74,7 @@ impl Listener {
     /// Serves until `stop` resolves and the streams in progress have ended.
     pub(crate) async fn serve(
         self,
-        services: Services,
+        services: Routes,
         limits: ListenerLimits,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
@@ -82,7 +82,8 @@ impl Listener {
             .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_routes(services);
         match self {
             Self::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {
@@ -93,7 +94,7 @@ impl Listener {
                     Ok((socket, caller))
                 };
                 let incoming = incoming(listener, limits.connections, accept);
-                server.serve_with_incoming_shutdown(services, incoming, stop).await
+                server.serve_with_incoming_shutdown(incoming, stop).await
             }
             Self::Unix(listener) => {
                 let accept = async |listener: &UnixListener| {
@@ -102,7 +103,7 @@ impl Listener {
                     Ok((socket, caller))
                 };
                 let incoming = incoming(listener, limits.connections, accept);
-                server.serve_with_incoming_shutdown(services, incoming, stop).await
+                server.serve_with_incoming_shutdown(incoming, stop).await
             }
         }
     }

@@ -81,11 +81,8 @@ pub(crate) fn server_start(request: StartServerHandshakeReq) -> Result<Start, Re
 pub(crate) fn choose<'i>(entitled: &'i [Identity], wished: &[String]) -> Result<&'i Identity, Refusal> {
     let parsed = |name: &String| Identity::parse(name).ok();
     let owned = |wish: Identity| entitled.iter().find(|identity| identity.account() == wish.account());
-    let chosen = if wished.is_empty() {
-        entitled.first()
-    } else {
-        wished.iter().filter_map(parsed).find_map(owned)
-    };
+    let chosen =
+        if wished.is_empty() { entitled.first() } else { wished.iter().filter_map(parsed).find_map(owned) };
     chosen.ok_or_else(|| {
         let names = |names: &mut dyn Iterator<Item = &str>| names.take(4).collect::<Vec<_>>().join(", ");
         let owned = names(&mut entitled.iter().map(Identity::account));

@@ -27,9 +27,7 @@ use super::{
     request::{self, Start},
     session::{Answer, MAX_IN_BYTES, Session},
 };
-use crate::{
-    attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, snapshot::Current,
-};
+use crate::{attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, snapshot::Current};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
 const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
@@ -246,7 +244,7 @@ impl Driver {
         if let Some(skew) = refusal.clock_skew {
             Metrics.clock_skew_seen(skew);
         }
-        report_failure(refusal, running);
+        report_failure(refusal, running, self.entitlement.account());
         if let Some(running) = &mut self.running {
             running.verdict = true;
         }
@@ -254,11 +252,11 @@ impl Driver {
 }
 
 /// One line for each failure.
-fn report_failure(refusal: &Refusal, running: Option<&Running>) {
+fn report_failure(refusal: &Refusal, running: Option<&Running>, fixed: Option<&str>) {
     tracing::warn!(
         reason = refusal.reason,
         side = running.map(|running| name(running.side)),
-        local = running.map(|running| running.account.as_str()),
+        local = running.map(|running| running.account.as_str()).filter(|account| !account.is_empty()).or(fixed),
         duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
         "handshake refused: {}",
         refusal.text

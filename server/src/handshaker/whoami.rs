@@ -8,6 +8,7 @@ use alts_proto::altsd::{
     caller_server::{Caller as CallerService, CallerServer},
     who_am_i_response::Mode,
 };
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::caller::Entitlement;
@@ -16,15 +17,19 @@ use crate::attest::{AttestError, Attested, Caller, Selector, Workload};
 /// Largest request, in bytes: it has no fields.
 const MAX_MESSAGE: usize = 1 << 10;
 
+/// Questions of one listener that are looked into at once: who asks in numbers must not keep handshakes waiting.
+const MAX_QUESTIONS: usize = 16;
+
 /// The service on one listener.
 pub(crate) struct WhoAmI {
     entitlement: Entitlement,
+    questions: Semaphore,
 }
 
 impl WhoAmI {
     /// For the callers of a listener.
     pub(crate) fn new(entitlement: Entitlement) -> Self {
-        Self { entitlement }
+        Self { entitlement, questions: Semaphore::new(MAX_QUESTIONS) }
     }
 
     /// The service as a listener serves it.
@@ -36,6 +41,9 @@ impl WhoAmI {
 #[tonic::async_trait]
 impl CallerService for WhoAmI {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let _question = self.questions.try_acquire().map_err(|_| {
+            Status::resource_exhausted("questions_too_many: too many programs ask who they are; ask again")
+        })?;
         let found = match &self.entitlement {
             Entitlement::Fixed(identity) => Found::Fixed { account: identity.account().to_owned() },
             Entitlement::Attested(attestation) => {
@@ -125,15 +133,14 @@ mod tests {
     use alts_handshake::Identity;
     use alts_proto::altsd::caller_client::CallerClient;
     use nix::unistd::getuid;
-    use tonic::transport::Endpoint;
+    use tonic::{service::Routes, transport::Endpoint};
 
     use super::*;
     use crate::{
-        clock::SystemClock,
         attest::{Attestor, Workloads},
+        clock::SystemClock,
         config::Address,
         handshaker::{Attestation, Listener, ListenerLimits},
-        services::Services,
     };
 
     fn attested(attestor: Attestor, workloads: Workloads) -> Entitlement {
@@ -152,8 +159,7 @@ mod tests {
         let path = directory.path().join("s.sock");
         let uri = format!("unix:{}", path.display());
         let listener = Listener::open(&Address::Unix { path, mode: 0o600 }).expect("it can be opened");
-        let services =
-            Services::default().with(WhoAmI::new(attested(attestor, workloads)).into_server());
+        let services = Routes::new(WhoAmI::new(attested(attestor, workloads)).into_server());
         let limits = ListenerLimits { connections: 1, streams_per_connection: 1 };
         let serving = tokio::spawn(listener.serve(services, limits, pending()));
         let endpoint = Endpoint::from_shared(uri).expect("it is an address");
@@ -251,6 +257,17 @@ mod tests {
         assert_eq!(denial.reason, "workload_unknown");
         let told = format!("{answer:?}");
         assert!(!told.contains("orders") && !told.contains("4000000123"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_in_numbers_is_told_to_ask_again() {
+        let identity = Identity::parse("orders@prod.example.com").expect("it is valid");
+        let service = WhoAmI::new(Entitlement::Fixed(identity));
+        let others: Vec<_> = (0..MAX_QUESTIONS).map(|_| service.questions.try_acquire()).collect();
+        let status = service.who_am_i(Request::new(WhoAmIRequest {})).await.expect_err("it is one too many");
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        drop(others);
+        assert!(service.who_am_i(Request::new(WhoAmIRequest {})).await.is_ok());
     }
 
     #[tokio::test]

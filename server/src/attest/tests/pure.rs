@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     super::{
-        AttestError, Selector, SelectorProblem, Tie, Workload, WorkloadProblem, Workloads, cgroup,
-        selector::common,
+        AttestError, Selector, SelectorProblem, Workload, WorkloadProblem, Workloads, cgroup,
+        selector::common, workload::Tie,
     },
     selectors, workload,
 };

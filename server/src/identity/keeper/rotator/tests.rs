@@ -93,7 +93,9 @@ impl Bench {
 
     fn with_files(directory: &Path) -> Self {
         let launch = config::read(&directory.join("altsd.toml")).expect("it is good");
-        let config::Source::Files(files) = launch.source else { panic!("a file is no dev mode") };
+        let config::Source::Configured(config::Configured { files, .. }) = launch.source else {
+            panic!("a file is no dev mode")
+        };
         Self::new(Vec::new(), files, TrustSettings::default())
     }
 
