@@ -22,9 +22,10 @@ use crate::{
     clock::SystemClock,
     identity::{
         Origin,
-        keeper::{Issued, Keeper, POLL, Parts, RotateError, Status, TrustSettings, Unobserved},
+        keeper::{Issued, Keeper, POLL, Parts, RotateError, Status, TrustSettings},
         signing::SigningService,
     },
+    metrics::Metrics,
 };
 
 const NOW: u64 = 1_767_225_600;
@@ -300,7 +301,7 @@ async fn keeper() -> Kept {
     let (keeper, current) = Keeper::start(Parts {
         clock,
         random,
-        observer: Arc::new(Unobserved),
+        observer: Arc::new(Metrics),
         trust,
         files: Vec::new(),
         issued: vec![issued("a@x.example", true), issued("b@x.example", false)],
