@@ -147,9 +147,8 @@ fn wrong_arguments_are_exit_code_2_and_say_the_way_out() {
         (&["whoami", "--output", "yaml"], &[], &["text, json"]),
         (&["whoami", "--timeout-seconds", "301"], &[], &["1..=300"]),
         (&["ca"], &[], &["Usage:"]),
-        (&["ca", "init", "--authority", "a.example"], &[], &["--state-directory <DIR>"]),
-        (&["ca", "show", "--state-directory", "/s"], &[], &["--authority <NAME>"]),
-        (&["ca", "init", "--state-directory", "/s", "--authority", "a b"], &[], &["--authority", "a b"]),
+        (&["ca", "init"], &[], &["--config <FILE>"]),
+        (&["ca", "export-root", "--output", "json"], &[], &["--output"]),
         (&["exec"], &[], &["PROGRAM"]),
         (&["exec", "--handshaker", "127.0.0.1:8081", "--", "true"], &[], &["8080"]),
         (&["exec", "--handshaker", "unix:/s", "--", "true"], &[], &["unix socket"]),
@@ -225,8 +224,12 @@ fn a_daemon_that_cannot_be_asked_is_named_with_the_way_out_and_exit_code_1() {
 fn a_signing_service_is_made_once_and_hands_out_its_root() {
     let directory = tempfile::tempdir().expect("there is room");
     let state = directory.path().join("state");
-    let place =
-        ["--state-directory", state.to_str().expect("it is UTF-8"), "--authority", "prod.example.com"];
+    let config = directory.path().join("altsd.toml");
+    let text = "state_directory = 'state'\n[[handshaker.listener]]\naddress = '127.0.0.1:0'\n\
+                [[workload]]\nservice_account = 'a@prod.example.com'\nselectors = ['uid:1']\n\
+                [signing_service]\nauthorities = ['prod.example.com']\n";
+    fs::write(&config, text).expect("there is room");
+    let place = ["--config", config.to_str().expect("it is UTF-8")];
     let ca = |command: &[&str], more: &[&str]| altsd(&[&["ca"], command, &place, more].concat(), &[]);
 
     for command in ["show", "export-root"] {

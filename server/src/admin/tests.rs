@@ -26,6 +26,7 @@ use crate::{
         keeper::{Issued, Keeper, POLL, Parts, RotateError, Status, TrustSettings},
         signing::SigningService,
     },
+    metrics::Metrics,
 };
 
 const NOW: u64 = 1_767_225_600;
@@ -301,7 +302,7 @@ async fn keeper() -> Kept {
     let (keeper, current) = Keeper::start(Parts {
         clock,
         random,
-        observer: Arc::new(crate::metrics::Metrics),
+        observer: Arc::new(Metrics),
         trust,
         files: Vec::new(),
         issued: vec![issued("a@x.example", true), issued("b@x.example", false)],

@@ -7,8 +7,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use alts_handshake::{Authority, Credentials, SystemRandom, Trust};
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, date_time_ymd,
 };
 
 /// An authority that can issue from 2020 to 2100.
@@ -26,7 +26,7 @@ impl Pki {
     pub(crate) fn new() -> Self {
         let mut params = params();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self { root: CertifiedIssuer::self_signed(params, key()).expect("the root is valid") }
     }
 
@@ -48,6 +48,26 @@ impl Pki {
         let key = key();
         let certificate = params.signed_by(&key, &self.root).expect("the leaf is valid");
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// A revocation list, in PEM, of the certificates with these serial numbers.
+    pub(crate) fn crl(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.root).expect("the list is valid");
+        list.pem().expect("it can be written")
     }
 
     /// This root, for the domain of the accounts that a test uses.
