@@ -210,9 +210,12 @@ fn open(path: &Path) -> Result<(File, u32), Problem> {
 }
 
 fn read(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // Room for the largest file from the start, so that growing leaves no copies of a key behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
-    file.take(MAX_FILE).read_to_end(&mut text).map_err(|problem| unreadable(path, problem))?;
+    let unreadable = |problem| unreadable(path, problem);
+    // Room for all of it from the start, so that growing leaves no copies of a key behind. What is appended now
+    // changes the file, and then it is read again.
+    let length = file.metadata().map_err(unreadable)?.len().min(MAX_FILE);
+    let mut text = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    file.take(length).read_to_end(&mut text).map_err(unreadable)?;
     Ok(text)
 }
 
