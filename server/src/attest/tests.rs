@@ -1,6 +1,6 @@
 //! Callers of all kinds, by real sockets and real processes.
 
-mod program;
+pub(super) mod program;
 mod pure;
 mod tcp;
 mod unix;

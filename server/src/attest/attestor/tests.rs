@@ -1,12 +1,13 @@
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
+use tokio::{net::TcpListener, task::yield_now};
 
 use super::*;
 use crate::{
     attest::{
         PodSource,
-        tests::{selectors, workload},
+        tests::{program::Program, selectors, workload},
     },
     clock::SystemClock,
 };
@@ -59,6 +60,32 @@ async fn a_source_of_pods_that_fails_is_our_fault_only_if_a_workload_wants_pods(
 fn workloads_that_want_pods_need_a_source_of_them() {
     assert!(matches!(attestor("k8s:ns:shop", None), Err(AttestorProblem::NoPods)));
     assert!(attestor(UID, None).is_ok() && attestor("uid:1", None).is_ok());
+}
+
+#[tokio::test]
+async fn what_was_read_is_believed_only_of_a_caller_that_is_still_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+    let mut program = Program::puppet();
+    program.tell(&format!("tcp {}", listener.local_addr().expect("it is bound")));
+    let (socket, _) = listener.accept().await.expect("somebody connects");
+    let attestor = attestor("uid:1", None).expect("it needs nothing");
+    let (searches, checks) = (attestor.0.searches.clone(), attestor.0.checks.clone());
+
+    // The search waits for its place, gets it when all are given back, and has ended when all are free again.
+    let all_searches = searches.acquire_many(MAX_SEARCHES as u32).await.expect("it is open");
+    let all_checks = checks.acquire_many(MAX_CHECKS as u32).await.expect("it is open");
+    let caller = Caller::of_tcp(&socket);
+    let attested = tokio::spawn(async move { caller.attest(&attestor).await.map(|found| found.pids()) });
+    yield_now().await;
+    drop(all_searches);
+    assert_eq!(searches.available_permits(), MAX_SEARCHES - 1);
+    while searches.available_permits() < MAX_SEARCHES {
+        yield_now().await;
+    }
+    program.become_program("/bin/cat");
+    drop(all_checks);
+    let problem = attested.await.expect("it ends").expect_err("it is another program");
+    assert_eq!(problem.reason(), "caller_changed");
 }
 
 #[tokio::test]

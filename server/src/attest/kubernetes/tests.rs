@@ -156,7 +156,9 @@ async fn a_kubelet_that_fails_is_a_failure_and_no_pod() {
     let (server, clock) = (Server::start(None), Arc::new(Hand::default()));
     let kubernetes = of_kubelet(&server, &clock);
     let good = list(&[(CART, "shop", "cart-1", "cart")]);
-    let elsewhere = format!("302 Found\r\nlocation: http://{}/pods", server.address);
+    let other = Server::start(None);
+    other.answers("200 OK", &good);
+    let elsewhere = format!("302 Found\r\nlocation: http://{}/pods", other.address);
     for (status, body) in [
         ("500 Internal Server Error", &*good),
         ("401 Unauthorized", &good),
@@ -170,6 +172,7 @@ async fn a_kubelet_that_fails_is_a_failure_and_no_pod() {
         clock.forward(FRESH);
         assert!(kubernetes.pod(CART).await.is_err(), "{status} {body}");
     }
+    assert_eq!(other.count(), 0);
     // What was known does not outlive its time when the kubelet fails.
     server.answers("200 OK", &good);
     clock.forward(FRESH);

@@ -143,6 +143,10 @@ fn puppet_of_other_tests() {
             "tcp" => tcp.push(inherited(TcpStream::connect(how).expect("it listens"))),
             "close" => (unix, tcp) = (Vec::new(), Vec::new()),
             "user" => become_user(how.parse().expect("it is a number")),
+            "effective-user" => {
+                nix::unistd::seteuid(Uid::from_raw(how.parse().expect("it is a number")))
+                    .expect("it is root");
+            }
             "effective-group" => {
                 nix::unistd::setegid(Gid::from_raw(how.parse().expect("it is a number")))
                     .expect("it is root");

@@ -148,7 +148,7 @@ async fn a_caller_that_changes_its_uid_is_another_caller() {
             if is_attested_before {
                 attested(&caller).await;
             }
-            program.tell("user 61234");
+            program.tell("effective-user 61234");
             assert_eq!(refusal(&caller).await, "caller_changed");
         }
     }
