@@ -1,6 +1,9 @@
 //! The command line of the real program: what it says, and what it exits with.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use rcgen::date_time_ymd;
 use tempfile::TempDir;
@@ -223,7 +226,6 @@ fn a_daemon_that_cannot_be_asked_is_named_with_the_way_out_and_exit_code_1() {
 #[test]
 fn a_signing_service_is_made_once_and_hands_out_its_root() {
     let directory = tempfile::tempdir().expect("there is room");
-    let state = directory.path().join("state");
     let config = directory.path().join("altsd.toml");
     let text = "state_directory = 'state'\n[[handshaker.listener]]\naddress = '127.0.0.1:0'\n\
                 [[workload]]\nservice_account = 'a@prod.example.com'\nselectors = ['uid:1']\n\
