@@ -1,97 +1,16 @@
 //! What a running daemon tells its operator and its callers, asked by the real command line.
 
 use std::{
-    fs::File,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    os::unix::net::UnixStream,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    net::TcpStream,
 };
 
 use nix::unistd::getuid;
 use serde_json::Value;
-use tempfile::TempDir;
 
-use self::support::{
-    daemon::{altsd, wait_for},
-    pki::write,
-};
+use self::support::{daemon::wait_for, node::Node};
 
 mod support;
-
-/// A daemon whose signing service makes the certificates of two accounts: one for programs of the user who runs the
-/// test, one for nobody.
-struct Node {
-    child: Child,
-    directory: TempDir,
-    metrics: SocketAddr,
-}
-
-impl Node {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("there is room");
-        let at = |name: &str| directory.path().join(name).display().to_string();
-        // An address of this node alone: nothing else on the machine listens, or calls from, there.
-        static NODES: AtomicU16 = AtomicU16::new(0);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let metrics = SocketAddr::from(([127, 77, high, low], 9_464 + NODES.fetch_add(1, Ordering::Relaxed)));
-        let config = format!(
-            "state_directory = \"{}\"\n\
-             [signing_service]\nauthorities = [\"x.example\"]\n\
-             [admin]\naddress = \"unix:{}\"\n\
-             [metrics]\naddress = \"{metrics}\"\n\
-             [[handshaker.listener]]\naddress = \"unix:{}\"\n\
-             [[workload]]\nservice_accounts = [\"ours@x.example\", \"other@x.example\"]\nselectors = [\"uid:{}\"]\n\
-             [[workload]]\nservice_account = \"theirs@x.example\"\nselectors = [\"uid:4000000123\"]\n",
-            at("state"),
-            at("admin.sock"),
-            at("s.sock"),
-            getuid(),
-        );
-        write(directory.path(), "altsd.toml", &config);
-        let log = File::create(directory.path().join("log")).expect("there is room");
-        let child =
-            altsd().args(["run", "--config", &at("altsd.toml")]).stderr(log).spawn().expect("it starts");
-        let node = Self { child, directory, metrics };
-        for socket in ["s.sock", "admin.sock"] {
-            wait_for("the daemon to listen", || UnixStream::connect(node.at(socket)).ok());
-        }
-        node
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Exit code and output of a command that asks this daemon.
-    fn ask(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command: Command = altsd();
-        let address = |name| format!("unix:{}", self.at(name).display());
-        command
-            .args(arguments)
-            .env("ALTSD_ADMIN", address("admin.sock"))
-            .env("ALTSD_HANDSHAKER", address("s.sock"));
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it was built");
-        let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
-        (status.code(), text(stdout), text(stderr))
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let (code, stdout, stderr) = self.ask(&[arguments, &["--output", "json"]].concat());
-        assert_eq!((code, &*stderr), (Some(0), ""), "{arguments:?}");
-        serde_json::from_str(&stdout).expect("it is JSON")
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn a_program_is_told_its_identities_and_handshakes_as_the_first() {

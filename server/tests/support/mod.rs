@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod daemon;
+pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod stream;

@@ -179,12 +179,12 @@ def stranger(world, peer, by):
     mark = len(attested.daemon.log())
     result = world.call(peer, running.address, identity=STRANGER, handshaker=nobody)
     refused(result, UNKNOWN_WORKLOAD, codes=("UNAVAILABLE", "UNAUTHENTICATED"))
-    logged(attested.daemon, mark, f"{UNKNOWN_WORKLOAD}.*uid:{STRANGER.user}")
+    logged(attested.daemon, mark, f"uid:{STRANGER.user}.*{UNKNOWN_WORKLOAD}")
 
     stranger_server = world.server(peer, identity=STRANGER, handshaker=nobody)
     mark = len(attested.daemon.log())
     refused(world.call(peer, stranger_server.address, identity=BOB, handshaker=attested.handshaker(BOB, by)))
-    logged(attested.daemon, mark, f"{UNKNOWN_WORKLOAD}.*uid:{STRANGER.user}")
+    logged(attested.daemon, mark, f"uid:{STRANGER.user}.*{UNKNOWN_WORKLOAD}")
 
 
 def demo(world):
