@@ -85,7 +85,11 @@ fn a_mistake_in_a_configuration_is_one_line_on_stderr_and_exit_code_78() {
     let cases = [
         ("[[trust]]", "[[trusts]]", "15: trusts[0]: unknown field"),
         ("127.0.0.7", "192.0.2.1", "3: handshaker.listener[0].address: 192.0.2.1:8080 is not local"),
-        ("\"orders@PROD", "\"cart@PROD", "8: handshaker.listener[1].identity: no [[identity]] and no [[workload]] has account"),
+        (
+            "\"orders@PROD",
+            "\"cart@PROD",
+            "8: handshaker.listener[1].identity: no [[identity]] and no [[workload]] has account",
+        ),
         ("orders.pem", "none.pem", "12: identity[0].certificate_chain: "),
         ("orders.key", "other.key", "13: identity[0].private_key: the private key does not belong"),
         ("root.pem", "orders.pem", "17: trust[0].roots[0]: a root for prod.example.com is unusable"),

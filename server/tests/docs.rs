@@ -30,7 +30,10 @@ const INSTALLED: &str = "/etc/altsd";
 #[test]
 fn every_configuration_of_the_guide_is_valid() {
     let configurations = blocks("toml");
-    assert!(configurations.len() >= 3, "the guide has a small and a complete configuration, and one with a CA");
+    assert!(
+        configurations.len() >= 3,
+        "the guide has a small and a complete configuration, and one with a CA"
+    );
     for text in configurations {
         let directory = installed(text);
         let (code, stdout, stderr) = altsd(&["validate", "--config"], &directory);

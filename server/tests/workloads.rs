@@ -34,8 +34,7 @@ fn each_user_is_a_workload_over_tcp_and_unix_and_a_third_is_nobody() {
     let node = two_users();
     for handshaker in node.handshakers() {
         let asked = |user: u32, arguments: &[&str]| {
-            let mut command =
-                node.command_of_anybody(&[arguments, &["--handshaker", &handshaker]].concat());
+            let mut command = node.command_of_anybody(&[arguments, &["--handshaker", &handshaker]].concat());
             output({
                 command.uid(user).gid(user);
                 command
@@ -134,6 +133,7 @@ async fn a_caller_that_is_no_workload_is_refused_in_the_way_each_client_listens_
     let status = stream.receive().await.expect_err("it is nobody");
     assert_eq!(status.code(), Code::Unauthenticated);
     // Asking to be somebody is no way to be one.
-    let (code, details) = as_client(&node, Some(account("theirs@x.example"))).await.expect_err("it is nobody");
+    let (code, details) =
+        as_client(&node, Some(account("theirs@x.example"))).await.expect_err("it is nobody");
     assert_eq!(code, Code::Unauthenticated as u32, "{details}");
 }

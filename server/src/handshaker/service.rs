@@ -256,7 +256,8 @@ fn report_failure(refusal: &Refusal, running: Option<&Running>, fixed: Option<&s
     tracing::warn!(
         reason = refusal.reason,
         side = running.map(|running| name(running.side)),
-        local = running.map(|running| running.account.as_str()).filter(|account| !account.is_empty()).or(fixed),
+        local =
+            running.map(|running| running.account.as_str()).filter(|account| !account.is_empty()).or(fixed),
         duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
         "handshake refused: {}",
         refusal.text
