@@ -116,6 +116,11 @@ pub(crate) enum Problem {
     #[error("{authority} is none of the authorities of [signing_service]; add it there")]
     AuthorityNotServed { authority: String },
     #[error(
+        "the signing service issues for {authority} and makes no revocation lists, so that all its certificates would \
+         be refused; remove crls, or give {authority} to another CA"
+    )]
+    CrlOfSigningService { authority: String },
+    #[error(
         "the command must begin with the absolute path of a program, its arguments follow as further strings"
     )]
     CommandNotAbsolute,

@@ -110,6 +110,7 @@ impl Text<'_> {
     ) -> Result<(Configured, Workloads), Error> {
         let ca = self.ca(raw)?;
         let trust = self.trust(&raw.trust)?;
+        check_crls(&trust, ca.as_ref())?;
         let Identities { files, issued, workloads, .. } = identities;
         for identity in &issued {
             let refuse = |problem| Err(identity.place.refuse(problem));
@@ -343,6 +344,20 @@ impl Text<'_> {
         }
         Ok(trust)
     }
+}
+
+/// A list of an authority has to cover every certificate of it, and none covers those of the signing service.
+fn check_crls(trust: &[TrustFiles], ca: Option<&Ca>) -> Result<(), Error> {
+    let Some(Ca::SigningService(settings)) = ca else { return Ok(()) };
+    for entry in trust {
+        if let Some(list) = entry.crls.first()
+            && settings.authorities.contains(&entry.authority.value)
+        {
+            let authority = entry.authority.value.to_string();
+            return Err(list.place.refuse(Problem::CrlOfSigningService { authority }));
+        }
+    }
+    Ok(())
 }
 
 /// An account as it is written in a configuration.

@@ -433,6 +433,12 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "33: signing_service.certificate_lifetime_seconds",
             "299 is out of range; it must be 300 to 86400 seconds",
         ),
+        (
+            "[kubernetes]",
+            "[[trust]]\nauthority = \"prod.example.com\"\nroots = [\"r\"]\ncrls = [\"c\"]\n[kubernetes]",
+            "37: trust[0].crls[0]",
+            "the signing service issues for prod.example.com and makes no revocation lists",
+        ),
         // Operation.
         ("unix:/run/altsd/admin.sock", "127.0.0.1:1", "38: admin.address", "must be a unix socket"),
         ("\"127.0.0.1:9464\"", "\":9464\"", "41: metrics.address", "\":9464\" is no address"),
