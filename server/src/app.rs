@@ -29,6 +29,7 @@ use crate::{
         signing::{self, SigningService, SigningSettings},
     },
     metrics::{self, Metrics},
+    shares::Shares,
     snapshot::Snapshot,
 };
 
@@ -148,6 +149,7 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
         random: random(),
         handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
         handshakes_of: places(launch),
+        unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
     });
     let mut opened = Vec::new();

@@ -11,6 +11,7 @@ mod handshaker;
 mod health;
 mod identity;
 mod metrics;
+mod shares;
 mod snapshot;
 
 use std::{

@@ -137,3 +137,34 @@ async fn a_caller_that_is_no_workload_is_refused_in_the_way_each_client_listens_
         as_client(&node, Some(account("theirs@x.example"))).await.expect_err("it is nobody");
     assert_eq!(code, Code::Unauthenticated as u32, "{details}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_nobody_takes_no_place_of_the_workloads() {
+    let this = std::fs::read_link("/proc/self/exe").expect("it runs");
+    let node = Node::start_with(&format!(
+        "[handshaker]\nmax_handshakes = 1\n[signing_service]\nauthorities = [\"x.example\"]\n\
+         [[workload]]\nservice_account = \"ours@x.example\"\nselectors = [\"path:{}\"]\n",
+        this.display()
+    ));
+    let mut running = Stream::open(&connect(&node.at("s.sock"), CORE).await).await;
+    running.ask(ReqOneof::ClientStart(client_start())).await;
+    // All places are taken; a workload would be told so.
+    let (code, details) = as_client(&node, None).await.expect_err("there is no place");
+    assert_eq!(code, Code::ResourceExhausted as u32, "{details}");
+    let (code, _, stderr) = node.ask(&["handshake"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("workload_unknown"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_waits_too_long_for_its_certificate_did_have_its_start() {
+    let node = Node::start_with(&format!(
+        "[handshaker]\nhandshake_timeout_seconds = 1\n[external_ca]\ncommand = [\"/bin/sleep\", \"20\"]\n\
+         [[workload]]\nservice_account = \"ours@x.example\"\nselectors = [\"uid:{}\"]\n",
+        getuid()
+    ));
+    let mut stream = Stream::open(&connect(&node.at("s.sock"), GO).await).await;
+    stream.send(Some(ReqOneof::ClientStart(client_start()))).await;
+    let status = stream.receive().await.expect_err("no certificate comes");
+    assert!(status.message().starts_with("handshake_timeout: "), "{status}");
+}

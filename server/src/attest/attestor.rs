@@ -21,10 +21,13 @@ use super::{
     selector::{Kind, Selector, common},
     workload::{Wanted, Workloads},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, shares::Shares};
 
 /// Callers that are looked for at once: each takes a thread that reads `/proc`, or hashes an executable.
 const MAX_SEARCHES: usize = 4;
+
+/// Of these, for callers of one user: who makes his own searches long keeps nobody else waiting.
+const MAX_SEARCHES_OF_ONE_USER: usize = 1;
 
 /// Known callers that are checked at once. Apart, so that they do not wait for those who must be looked for.
 const MAX_CHECKS: usize = 4;
@@ -45,6 +48,7 @@ struct Shared {
     kubernetes: Option<Kubernetes>,
     clock: Arc<dyn Clock>,
     searches: Arc<Semaphore>,
+    searches_of_users: Shares,
     checks: Arc<Semaphore>,
 }
 
@@ -80,6 +84,7 @@ impl Attestor {
             kubernetes,
             clock,
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+            searches_of_users: Shares::new(MAX_SEARCHES_OF_ONE_USER),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
         })))
     }
@@ -87,7 +92,9 @@ impl Attestor {
     /// Finds out who calls.
     pub(super) async fn attest(&self, caller: Caller) -> Result<Arc<Attested>, AttestError> {
         let shared = self.0.clone();
-        let (processes, mut found) = blocking(&self.0.searches, move || {
+        // One's own place first: who waits for it takes none of the others.
+        let places = [&self.0.searches_of_users.of(caller.user()), &self.0.searches];
+        let (processes, mut found) = blocking(places, move || {
             let processes = caller.processes()?;
             let mut found = Vec::new();
             for process in processes.all() {
@@ -112,7 +119,7 @@ impl Attestor {
 
     /// Checks that a caller is who it was.
     pub(super) async fn check(&self, attested: Arc<Attested>) -> Result<(), AttestError> {
-        blocking(&self.0.checks, move || attested.processes.still_the_same()).await
+        blocking([&self.0.checks], move || attested.processes.still_the_same()).await
     }
 }
 
@@ -187,17 +194,20 @@ impl Shared {
 }
 
 /// Does what blocks on a thread for it, when there is room. It is waited for only so long; it keeps its place until
-/// it has ended.
-async fn blocking<T: Send + 'static>(
-    places: &Arc<Semaphore>,
+/// it has ended: who goes away and comes again does not start more.
+async fn blocking<T: Send + 'static, const N: usize>(
+    places: [&Arc<Semaphore>; N],
     work: impl FnOnce() -> Result<T, AttestError> + Send + 'static,
 ) -> Result<T, AttestError> {
     let done = async {
-        // The semaphore is never closed.
-        let place = places.clone().acquire_owned().await.ok();
+        let mut taken = Vec::new();
+        for places in places {
+            // The semaphore is never closed.
+            taken.push(places.clone().acquire_owned().await.ok());
+        }
         spawn_blocking(move || {
             let done = work();
-            drop(place);
+            drop(taken);
             done
         })
         .await

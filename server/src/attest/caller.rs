@@ -43,6 +43,7 @@ pub(crate) enum Transport {
 struct Inner {
     transport: Transport,
     end: Result<End, AttestError>,
+    user: Option<u32>,
     attested: OnceCell<Arc<Attested>>,
 }
 
@@ -93,25 +94,36 @@ impl Caller {
             Err(Errno::ENOPROTOOPT) => Ok(None),
             Err(problem) => Err(problem),
         };
-        Self::new(Transport::Unix, UnixEnd::of(socket, pidfd).map(End::Unix))
+        Self::of_unix_end(UnixEnd::of(socket, pidfd))
     }
 
     /// As [`Self::of_unix`] does on a kernel older than 6.5.
     #[cfg(test)]
     pub(super) fn of_unix_without_peer_pidfd(socket: &UnixStream) -> Self {
-        Self::new(Transport::Unix, UnixEnd::of(socket, || Ok(None)).map(End::Unix))
+        Self::of_unix_end(UnixEnd::of(socket, || Ok(None)))
     }
 
-    /// Remembers between which addresses the connection is.
+    fn of_unix_end(end: Result<UnixEnd, AttestError>) -> Self {
+        let user = end.as_ref().ok().map(|end| end.uid);
+        Self::new(Transport::Unix, end.map(End::Unix), user)
+    }
+
+    /// Remembers between which addresses the connection is, and asks the kernel, which answers at once, whose it is.
     pub(crate) fn of_tcp(socket: &TcpStream) -> Self {
         let ends = || Ok(TcpEnds { caller: socket.peer_addr()?, ours: socket.local_addr()? });
         let failed =
             |problem: std::io::Error| AttestError::failed("read the addresses of the caller", problem);
-        Self::new(Transport::Tcp, ends().map(End::Tcp).map_err(failed))
+        let ends = ends().map_err(failed);
+        let user = match ends.as_ref().map(|ends| sock_diag::tcp(*ends)) {
+            Ok(Ok(TcpAnswer::Open(socket))) => Some(socket.uid),
+            // It may be gone already, or of another machine.
+            _ => None,
+        };
+        Self::new(Transport::Tcp, ends.map(End::Tcp), user)
     }
 
-    fn new(transport: Transport, end: Result<End, AttestError>) -> Self {
-        Self(Arc::new(Inner { transport, end, attested: OnceCell::new() }))
+    fn new(transport: Transport, end: Result<End, AttestError>, user: Option<u32>) -> Self {
+        Self(Arc::new(Inner { transport, end, user, attested: OnceCell::new() }))
     }
 
     /// How it is connected.
@@ -132,6 +144,11 @@ impl Caller {
             attestor.check(attested.clone()).await?;
         }
         Ok(attested)
+    }
+
+    /// Whose share of what all callers share it takes. It proves nothing and grants nothing.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.0.user
     }
 
     /// The user that connected to a unix socket, as the kernel noted it then; of other connections it notes none.

@@ -1,6 +1,6 @@
 //! Which processes have a socket.
 
-use std::{fs, io};
+use std::{collections::HashMap, fs, io};
 
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -10,8 +10,16 @@ use rustix::{
 
 use super::error::AttestError;
 
-/// Most open files that are looked at to find one. A machine with more has to be told, not waited for.
-const MAX_LINKS: usize = 4 << 20;
+/// Most open files of one user that are looked at to find his own socket. One with more has to be told, not waited
+/// for.
+const MAX_LINKS: usize = 1 << 20;
+
+/// Most open files of one user that are looked at to find a socket of another user. Anybody may have millions, and
+/// must not make the search of others long. What is not found so was given to him by its owner, who has it to give.
+const MAX_LINKS_OF_OTHERS: usize = 64 << 10;
+
+/// Open files of a process that are looked at before it is asked whose process it is.
+const FEW_LINKS: usize = 64;
 
 /// Processes that have a socket.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,14 +32,14 @@ pub(super) struct Holders {
 /// Looks at every process: who else has the socket speaks on it as much as the one that connected.
 pub(super) fn of(inode: u32, uid: u32) -> Result<Holders, AttestError> {
     let failed = |problem: io::Error| AttestError::failed("look through /proc", problem);
-    let mut links = MAX_LINKS;
+    let mut budget = Budget { uid, left: HashMap::new() };
     let mut holders = Holders::default();
     for entry in fs::read_dir("/proc").map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let held = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())
-            .and_then(|files| holds(&files, inode, &mut links));
+            .and_then(|files| holds(&files, inode, &mut budget.of(pid)));
         match held {
             Ok(true) => holders.pids.push(pid),
             // It has ended meanwhile.
@@ -44,24 +52,66 @@ pub(super) fn of(inode: u32, uid: u32) -> Result<Holders, AttestError> {
     Ok(holders)
 }
 
+/// How many files of each user are still looked at.
+struct Budget {
+    /// Whose socket it is.
+    uid: u32,
+    left: HashMap<u32, usize>,
+}
+
+impl Budget {
+    /// Tells for each file of a process in turn whether to look at it.
+    fn of(&mut self, pid: i32) -> impl FnMut() -> Result<bool, Errno> {
+        let mut seen = 0;
+        let mut owner = None;
+        move || {
+            seen += 1;
+            if seen <= FEW_LINKS {
+                return Ok(true);
+            }
+            // One that has just gone has no more files either.
+            let owner = *owner.get_or_insert_with(|| euid(pid).unwrap_or(self.uid));
+            let is_own = owner == self.uid;
+            let most = if is_own { MAX_LINKS } else { MAX_LINKS_OF_OTHERS };
+            let left = self.left.entry(owner).or_insert(most);
+            match left.checked_sub(1) {
+                Some(less) => *left = less,
+                None if is_own => return Err(Errno::TOOBIG),
+                None => return Ok(false),
+            }
+            Ok(true)
+        }
+    }
+}
+
 /// Whether the process lives and has this uid. The kernel lets nobody look at one that is just gone either.
 fn may_be_of(pid: i32, uid: u32) -> bool {
+    euid(pid) == Some(uid)
+}
+
+fn euid(pid: i32) -> Option<u32> {
     let status = procfs::process::Process::new(pid).and_then(|process| process.status());
-    status.is_ok_and(|status| status.euid == uid)
+    status.ok().map(|status| status.euid)
 }
 
 /// Whether one of these open files, a `/proc/<pid>/fd`, is the socket.
 pub(super) fn has(files: &OwnedFd, inode: u32) -> Result<bool, Errno> {
-    holds(files, inode, &mut MAX_LINKS.clone())
+    let mut left = MAX_LINKS;
+    holds(files, inode, &mut || {
+        left = left.checked_sub(1).ok_or(Errno::TOOBIG)?;
+        Ok(true)
+    })
 }
 
-fn holds(files: &OwnedFd, inode: u32, links: &mut usize) -> Result<bool, Errno> {
+fn holds(files: &OwnedFd, inode: u32, look: &mut impl FnMut() -> Result<bool, Errno>) -> Result<bool, Errno> {
     let wanted = format!("socket:[{inode}]");
     // One byte more than the text wanted, so that a longer one is not taken for it.
     let mut target = vec![0; wanted.len() + 1];
     for file in Dir::read_from(files.as_fd())? {
         let file = file?;
-        *links = links.checked_sub(1).ok_or(Errno::TOOBIG)?;
+        if !look()? {
+            return Ok(false);
+        }
         match readlinkat_raw(files, file.file_name(), &mut target[..]) {
             Ok(length) if target[..length] == *wanted.as_bytes() => return Ok(true),
             // `.` and `..` are no links; a file may be closed while we look.
@@ -70,4 +120,40 @@ fn holds(files: &OwnedFd, inode: u32, links: &mut usize) -> Result<bool, Errno> 
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many files of this process would be looked at, and how it ends then.
+    fn looked(budget: &mut Budget) -> (usize, Result<bool, Errno>) {
+        let mut look = budget.of(std::process::id().cast_signed());
+        let mut number = 0;
+        loop {
+            match look() {
+                Ok(true) => number += 1,
+                end => return (number, end),
+            }
+        }
+    }
+
+    fn own() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    #[test]
+    fn a_user_with_many_files_does_not_make_the_search_of_others_long() {
+        let mut budget = Budget { uid: own() + 1, left: HashMap::new() };
+        assert_eq!(looked(&mut budget), (FEW_LINKS + MAX_LINKS_OF_OTHERS, Ok(false)));
+        // Not by many processes either.
+        assert_eq!(looked(&mut budget), (FEW_LINKS, Ok(false)));
+    }
+
+    #[test]
+    fn a_search_among_ones_own_files_ends_with_an_error_and_never_unseen() {
+        let mut budget = Budget { uid: own(), left: HashMap::new() };
+        assert_eq!(looked(&mut budget), (FEW_LINKS + MAX_LINKS, Err(Errno::TOOBIG)));
+        assert_eq!(looked(&mut budget), (FEW_LINKS, Err(Errno::TOOBIG)));
+    }
 }

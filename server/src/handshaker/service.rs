@@ -27,7 +27,10 @@ use super::{
     request::{self, Start},
     session::{Answer, MAX_IN_BYTES, Session},
 };
-use crate::{attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, snapshot::Current};
+use crate::{
+    attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, shares::Shares,
+    snapshot::Current,
+};
 
 /// Largest request message, in bytes: the largest input and what stands around it.
 const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<Semaphore>,
     /// The same for each account, so that one caller cannot keep out the others.
     pub(crate) handshakes_of: HashMap<String, Arc<Semaphore>>,
+    /// The same for each user, while it is not known yet which account its programs have.
+    pub(crate) unknown_of: Shares,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -181,13 +186,16 @@ impl Driver {
         })
     }
 
-    /// Begins a handshake as the identity that its caller is entitled to. What limits it comes first, then who the
-    /// caller is: neither costs a public-key operation.
+    /// Begins a handshake as the identity that its caller is entitled to. Who the caller is comes first, then what
+    /// limits it: a user whose programs are nobody, in whatever number, takes no place of a workload.
     async fn begin(&mut self, start: Start) -> Result<Answer, Refusal> {
-        let mut running = Running::new(&self.shared, start.role);
-        running.permits.push(permit(&self.shared.handshakes, "in total")?);
+        let running = Running::new(&self.shared, start.role);
         let running = self.running.insert(running);
+        let user = self.caller.as_ref().and_then(Caller::user);
+        let unknown = permit(&self.shared.unknown_of.of(user), "for this user")?;
         let entitled = self.entitlement.of(self.caller.as_ref()).await?;
+        drop(unknown);
+        running.permits.push(permit(&self.shared.handshakes, "in total")?);
         let identity = request::choose(&entitled, &start.wished)?;
         identity.account().clone_into(&mut running.account);
         // Every account of the configuration has its own; others are not given out.
@@ -200,7 +208,7 @@ impl Driver {
 
     /// Tells the caller that it took too long, if it still takes anything.
     fn time_is_up(&mut self, responses: &mpsc::Sender<Reply>) {
-        let refusal = if self.session.awaits_start() {
+        let refusal = if self.running.is_none() {
             let text = format!("no start message came within {:?}", self.shared.timeouts.idle);
             Refusal::of_limit(Code::DeadlineExceeded, "start_timeout", text)
         } else {

@@ -91,7 +91,7 @@ async fn what_was_read_is_believed_only_of_a_caller_that_is_still_the_same() {
 #[tokio::test]
 async fn what_blocks_waits_for_room() {
     let places = Arc::new(Semaphore::new(0));
-    let done = blocking(&places, || Ok(()));
+    let done = blocking([&places], || Ok(()));
     tokio::pin!(done);
     tokio::select! {
         biased;
@@ -102,7 +102,36 @@ async fn what_blocks_waits_for_room() {
     done.await.expect("there is room");
     assert_eq!(places.available_permits(), 1);
     assert!(
-        blocking::<()>(&places, || panic!("on purpose")).await.is_err_and(|problem| problem.is_own_fault())
+        blocking::<(), 1>([&places], || panic!("on purpose"))
+            .await
+            .is_err_and(|problem| problem.is_own_fault())
     );
     assert_eq!(places.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_his_own_searches_takes_no_place_of_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+    let mut program = Program::puppet();
+    program.tell(&format!("tcp {}", listener.local_addr().expect("it is bound")));
+    let (socket, _) = listener.accept().await.expect("somebody connects");
+    let attestor = attestor("uid:1", None).expect("it needs nothing");
+    let caller = Caller::of_tcp(&socket);
+    assert_eq!(caller.user(), Some(rustix::process::geteuid().as_raw()));
+
+    let own = attestor.0.searches_of_users.of(caller.user()).acquire_owned().await.expect("it is open");
+    {
+        let attested = caller.attest(&attestor);
+        tokio::pin!(attested);
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                _ = &mut attested => panic!("another search of this user is not over"),
+                () = yield_now() => {}
+            }
+        }
+        assert_eq!(attestor.0.searches.available_permits(), MAX_SEARCHES);
+    }
+    drop(own);
+    assert_eq!(caller.attest(&attestor).await.map(|found| found.pids()), Ok(vec![program.pid()]));
 }
