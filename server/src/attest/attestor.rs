@@ -12,18 +12,22 @@ use rustix::fs::OFlags;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{
-    caller::{Attested, Caller, Processes},
+    caller::{Attested, Caller, Processes, Transport},
     cgroup,
     error::AttestError,
     executable::Hashes,
     kubernetes::{Kubernetes, KubernetesProblem, KubernetesSettings},
     process::{Process, Seen},
+    search::Search,
     selector::{Kind, Selector, common},
     workload::{Wanted, Workloads},
 };
 use crate::{clock::Clock, shares::Shares};
 
-/// Callers that are looked for at once: each takes a thread that reads `/proc`, or hashes an executable.
+/// How often processes are looked for that do not fit.
+const MAX_LOOKS: usize = 3;
+
+/// Callers that are looked into at once: each takes a thread that reads what is true of them, or hashes an executable.
 const MAX_SEARCHES: usize = 4;
 
 /// Of these, for callers of one user: who makes his own searches long keeps nobody else waiting.
@@ -49,6 +53,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     searches: Arc<Semaphore>,
     searches_of_users: Shares,
+    search: Search,
     checks: Arc<Semaphore>,
 }
 
@@ -85,17 +90,43 @@ impl Attestor {
             clock,
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
             searches_of_users: Shares::new(MAX_SEARCHES_OF_ONE_USER),
+            search: Search::default(),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
         })))
     }
 
     /// Finds out who calls.
     pub(super) async fn attest(&self, caller: Caller) -> Result<Arc<Attested>, AttestError> {
-        let shared = self.0.clone();
+        let mut found = self.look(&caller).await;
+        // A process that is just being started can have a socket for a moment, on its way to another uid.
+        for _ in 1..MAX_LOOKS {
+            match found {
+                Err(AttestError::Changed { .. }) if caller.transport() == Transport::Tcp => {
+                    found = self.look(&caller).await;
+                }
+                _ => break,
+            }
+        }
+        let (processes, mut found) = found?;
+        self.0.add_pods(&mut found).await?;
+        let selectors = found.into_iter().reduce(|one, other| common(&one, &other)).unwrap_or_default();
+        let attested = Arc::new(Attested { selectors, processes });
+        // All that was read is true of these processes only if they are still the same now.
+        self.check(attested.clone()).await?;
+        Ok(attested)
+    }
+
+    /// The processes at the other end, and what is true of each.
+    async fn look(&self, caller: &Caller) -> Result<(Processes, Vec<Found>), AttestError> {
+        let held = match caller.socket()? {
+            Some(socket) => Some((socket, self.0.search.holders_of(socket).await?)),
+            None => None,
+        };
+        let (shared, caller) = (self.0.clone(), caller.clone());
         // One's own place first: who waits for it takes none of the others.
         let places = [&self.0.searches_of_users.of(caller.user()), &self.0.searches];
-        let (processes, mut found) = blocking(places, move || {
-            let processes = caller.processes()?;
+        blocking(places, move || {
+            let processes = caller.processes(held)?;
             let mut found = Vec::new();
             for process in processes.all() {
                 match shared.selectors(process, &processes) {
@@ -106,15 +137,9 @@ impl Attestor {
                     Err(problem) => return Err(problem),
                 }
             }
-            Ok::<(Processes, Vec<Found>), _>((processes, found))
+            Ok((processes, found))
         })
-        .await?;
-        self.0.add_pods(&mut found).await?;
-        let selectors = found.into_iter().reduce(|one, other| common(&one, &other)).unwrap_or_default();
-        let attested = Arc::new(Attested { selectors, processes });
-        // All that was read is true of these processes only if they are still the same now.
-        self.check(attested.clone()).await?;
-        Ok(attested)
+        .await
     }
 
     /// Checks that a caller is who it was.

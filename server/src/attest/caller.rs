@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     attestor::Attestor,
     error::AttestError,
-    holders,
+    holders::Holders,
     process::{Process, open_pidfd},
     selector::Selector,
     sock_diag::{self, TcpAnswer, TcpEnds, TcpSocket},
@@ -25,9 +25,6 @@ use super::{
 
 /// Most processes that one socket is attested for.
 const MAX_HOLDERS: usize = 16;
-
-/// How often holders are looked for that do not fit.
-const MAX_LOOKS: usize = 3;
 
 /// The other end of an accepted connection. What went wrong in finding out is told when it is asked who it is.
 #[derive(Clone)]
@@ -159,12 +156,25 @@ impl Caller {
         }
     }
 
-    /// The processes at the other end. Blocks.
-    pub(super) fn processes(&self) -> Result<Processes, AttestError> {
-        match self.0.end.as_ref().map_err(Clone::clone)? {
-            End::Unix(end) => end.process().map(Processes::Unix),
-            End::Tcp(ends) => tcp_processes(*ends),
+    /// The TCP socket at the other end, whose holders have to be searched for. The kernel answers at once.
+    pub(super) fn socket(&self) -> Result<Option<TcpSocket>, AttestError> {
+        match self.end()? {
+            End::Unix(_) => Ok(None),
+            End::Tcp(ends) => tcp_socket(*ends).map(Some),
         }
+    }
+
+    /// The processes at the other end; of its TCP socket, those of the holders that still have it. Blocks.
+    pub(super) fn processes(&self, held: Option<(TcpSocket, Holders)>) -> Result<Processes, AttestError> {
+        match (self.end()?, held) {
+            (End::Unix(end), _) => end.process().map(Processes::Unix),
+            (End::Tcp(ends), Some((socket, holders))) => tcp_holders(*ends, socket, holders),
+            (End::Tcp(ends), None) => Err(AttestError::Closed { peer: ends.caller }),
+        }
+    }
+
+    fn end(&self) -> Result<&End, AttestError> {
+        self.0.end.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -247,23 +257,9 @@ impl UnixEnd {
     }
 }
 
-/// All processes that have the socket at the other end. A process that is just being started can have it for a
-/// moment, on its way to another uid; so one that does not fit is looked for again.
-fn tcp_processes(ends: TcpEnds) -> Result<Processes, AttestError> {
-    let mut found = tcp_holders(ends);
-    for _ in 1..MAX_LOOKS {
-        match found {
-            Err(AttestError::Changed { .. }) => found = tcp_holders(ends),
-            _ => break,
-        }
-    }
-    found
-}
-
-fn tcp_holders(ends: TcpEnds) -> Result<Processes, AttestError> {
+/// All processes that have the socket at the other end.
+fn tcp_holders(ends: TcpEnds, socket: TcpSocket, found: Holders) -> Result<Processes, AttestError> {
     let peer = ends.caller;
-    let socket = tcp_socket(ends)?;
-    let found = holders::of(socket.inode, socket.uid)?;
     if found.pids.len() > MAX_HOLDERS {
         return Err(AttestError::Ambiguous { peer, most: MAX_HOLDERS });
     }

@@ -1,6 +1,9 @@
 //! Which processes have a socket.
 
-use std::{collections::HashMap, fs, io};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+};
 
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -22,34 +25,42 @@ const MAX_LINKS_OF_OTHERS: usize = 64 << 10;
 const FEW_LINKS: usize = 64;
 
 /// Processes that have a socket.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holders {
     pub(super) pids: Vec<i32>,
     /// Whether there are processes of the uid of the socket that we were not allowed to look at.
     pub(super) some_unseen: bool,
 }
 
-/// Looks at every process: who else has the socket speaks on it as much as the one that connected.
-pub(super) fn of(inode: u32, uid: u32) -> Result<Holders, AttestError> {
+/// Looks at every process for these sockets of one user: who else has a socket speaks on it as much as the one that
+/// connected. Blocks.
+pub(super) fn of(inodes: &HashSet<u32>, uid: u32) -> Result<HashMap<u32, Holders>, AttestError> {
     let failed = |problem: io::Error| AttestError::failed("look through /proc", problem);
     let mut budget = Budget { uid, left: HashMap::new() };
-    let mut holders = Holders::default();
+    let mut pids: HashMap<u32, Vec<i32>> = inodes.iter().map(|inode| (*inode, Vec::new())).collect();
+    let mut some_unseen = false;
     for entry in fs::read_dir("/proc").map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let held = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())
-            .and_then(|files| holds(&files, inode, &mut budget.of(pid)));
+            .and_then(|files| sockets_of(&files, &mut budget.of(pid)));
         match held {
-            Ok(true) => holders.pids.push(pid),
+            Ok(held) => {
+                for inode in held {
+                    if let Some(pids) = pids.get_mut(&inode) {
+                        pids.push(pid);
+                    }
+                }
+            }
             // It has ended meanwhile.
-            Ok(false) | Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(Errno::ACCESS | Errno::PERM) => holders.some_unseen |= may_be_of(pid, uid),
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(Errno::ACCESS | Errno::PERM) => some_unseen |= may_be_of(pid, uid),
             // Whatever else keeps us from looking could keep us from seeing a holder.
             Err(problem) => return Err(failed(problem.into())),
         }
     }
-    Ok(holders)
+    Ok(pids.into_iter().map(|(inode, pids)| (inode, Holders { pids, some_unseen })).collect())
 }
 
 /// How many files of each user are still looked at.
@@ -97,29 +108,40 @@ fn euid(pid: i32) -> Option<u32> {
 /// Whether one of these open files, a `/proc/<pid>/fd`, is the socket.
 pub(super) fn has(files: &OwnedFd, inode: u32) -> Result<bool, Errno> {
     let mut left = MAX_LINKS;
-    holds(files, inode, &mut || {
+    let sockets = sockets_of(files, &mut || {
         left = left.checked_sub(1).ok_or(Errno::TOOBIG)?;
         Ok(true)
-    })
+    });
+    Ok(sockets?.contains(&inode))
 }
 
-fn holds(files: &OwnedFd, inode: u32, look: &mut impl FnMut() -> Result<bool, Errno>) -> Result<bool, Errno> {
-    let wanted = format!("socket:[{inode}]");
-    // One byte more than the text wanted, so that a longer one is not taken for it.
-    let mut target = vec![0; wanted.len() + 1];
+/// The inodes of the sockets among these open files, as far as `look` says to look.
+fn sockets_of(
+    files: &OwnedFd,
+    look: &mut impl FnMut() -> Result<bool, Errno>,
+) -> Result<HashSet<u32>, Errno> {
+    let mut sockets = HashSet::new();
+    // Room for the longest text that names a socket, and one byte more, so that a longer one is not taken for it.
+    let mut target = [0; "socket:[4294967295]".len() + 1];
     for file in Dir::read_from(files.as_fd())? {
         let file = file?;
         if !look()? {
-            return Ok(false);
+            break;
         }
         match readlinkat_raw(files, file.file_name(), &mut target[..]) {
-            Ok(length) if target[..length] == *wanted.as_bytes() => return Ok(true),
+            Ok(length) => sockets.extend(socket(&target[..length])),
             // `.` and `..` are no links; a file may be closed while we look.
-            Ok(_) | Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(Errno::INVAL | Errno::NOENT) => {}
             Err(problem) => return Err(problem),
         }
     }
-    Ok(false)
+    Ok(sockets)
+}
+
+/// The inode in `socket:[1234]`.
+fn socket(link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    str::from_utf8(number).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -155,5 +177,21 @@ mod tests {
         let mut budget = Budget { uid: own(), left: HashMap::new() };
         assert_eq!(looked(&mut budget), (FEW_LINKS + MAX_LINKS, Err(Errno::TOOBIG)));
         assert_eq!(looked(&mut budget), (FEW_LINKS, Err(Errno::TOOBIG)));
+    }
+
+    #[test]
+    fn a_link_is_a_socket_only_by_its_whole_text() {
+        assert_eq!(socket(b"socket:[1234]"), Some(1_234));
+        for other in [
+            "socket:[]",
+            "socket:[1234",
+            "socket:[4294967296]",
+            "socket:[-1]",
+            "pipe:[1234]",
+            "/socket:[1]",
+            "",
+        ] {
+            assert_eq!(socket(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod executable;
 mod holders;
 mod kubernetes;
 mod process;
+mod search;
 mod selector;
 mod sock_diag;
 mod workload;
