@@ -1,8 +1,11 @@
 //! Whole handshakes whose both ends ask altsd, one alone or as a load.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use alts_proto::gcp::{
@@ -119,14 +122,21 @@ impl Load {
         Self { stop, tasks }
     }
 
-    pub(crate) async fn stop(self) -> Outcome {
+    pub(crate) async fn stop(mut self) -> Outcome {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Outcome::default();
-        for task in self.tasks {
+        for task in mem::take(&mut self.tasks) {
             let outcome = task.await.expect("it ends well");
             all.done += outcome.done;
             all.failed.extend(outcome.failed);
         }
         all
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A test that has failed takes its daemon with it; only its own words are of interest.
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
