@@ -77,7 +77,10 @@ async fn behind_the_end_of_a_certificate_all_is_refused_at_once_until_there_is_a
         for _ in 0..MANY {
             for (agent, text) in [(CORE, "in band"), (GO, "by the status of the RPC")] {
                 let refused = refused(&node, agent).await.expect(text);
-                assert_eq!((refused.code, refused.reason()), (Code::Unavailable, "own_certificate_not_valid"));
+                assert_eq!(
+                    (refused.code, refused.reason()),
+                    (Code::Unavailable, "own_certificate_not_valid")
+                );
                 assert_eq!(refused.end, "client");
             }
         }

@@ -36,12 +36,7 @@ async fn a_thousand_rotations_under_a_load_of_handshakes_fail_none_of_them() {
         serials.insert(admin.rotate(OURS).await.expect("there is always a new one").serial_number);
     }
     let outcome = load.stop().await;
-    println!(
-        "{} certificates, {} handshakes, {} failed",
-        serials.len(),
-        outcome.done,
-        outcome.failed.len()
-    );
+    println!("{} certificates, {} handshakes, {} failed", serials.len(), outcome.done, outcome.failed.len());
     assert_eq!(serials.len(), ROTATIONS, "all are different");
     assert_eq!(outcome.failed, []);
     assert!(outcome.done > 200, "it was no load: {}", outcome.done);

@@ -118,6 +118,10 @@ async fn an_outdated_list_and_one_of_another_issuer_refuse_everybody() {
     let refused = listed.refused_as("peer_certificate_crl_expired").await;
     assert!(refused.iter().all(|one| one.code == Code::Unauthenticated), "{refused:?}");
 
+    // The names are the same, the key is not.
+    write(listed.node.path(), "crl.pem", &Pki::new().crl(&[]));
+    listed.refused_as("peer_certificate_crl_invalid").await;
+
     write(listed.node.path(), "crl.pem", &listed.pki.crl(&[]));
     let good = async || (listed.refusals().await == [None, None]).then_some(());
     eventually("the peer to be let in again", good).await;
@@ -173,7 +177,9 @@ async fn between(client: &Node, server: &Node, agent: &str) -> Result<(), Refuse
     assert_eq!(at_client.peer_identity, at_server.local_identity);
     assert_eq!(at_server.peer_identity, at_client.local_identity);
     assert_ne!(at_client.peer_identity, at_client.local_identity);
-    assert!([account("app@a.example"), account("app@b.example")].contains(&at_client.peer_identity.expect("one")));
+    assert!(
+        [account("app@a.example"), account("app@b.example")].contains(&at_client.peer_identity.expect("one"))
+    );
     Ok(())
 }
 

@@ -35,10 +35,8 @@ pub(crate) fn put(directory: &Path, name: &str, issued: &Issued) {
 /// what comes behind that.
 pub(crate) fn serve(directory: TempDir, names: &[&str], more: &str) -> Node {
     let accounts: Vec<_> = names.iter().map(|name| account_of(name)).collect();
-    let mut config = format!(
-        "[[workload]]\nservice_accounts = {accounts:?}\nselectors = [\"uid:{}\"]\n",
-        getuid()
-    );
+    let mut config =
+        format!("[[workload]]\nservice_accounts = {accounts:?}\nselectors = [\"uid:{}\"]\n", getuid());
     for (name, account) in names.iter().zip(&accounts) {
         config += &format!(
             "[[identity]]\naccount = \"{account}\"\ncertificate_chain = \"{name}.pem\"\nprivate_key = \"{name}.key\"\n"

@@ -42,11 +42,7 @@ pub(crate) struct Begun {
 
 impl Begun {
     /// Begins one as this account, or as the first that each end has.
-    pub(crate) async fn new(
-        client: &Channel,
-        server: &Channel,
-        wish: Option<&str>,
-    ) -> Result<Self, Refused> {
+    pub(crate) async fn new(client: &Channel, server: &Channel, wish: Option<&str>) -> Result<Self, Refused> {
         let (mut client, mut server) = (Stream::open(client).await, Stream::open(server).await);
         let start = StartClientHandshakeReq { local_identity: wish.map(account), ..client_start() };
         let init = client.try_ask(ReqOneof::ClientStart(start)).await.map_err(at("client"))?.out_frames;

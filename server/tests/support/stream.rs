@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use alts_proto::gcp::{
-    HandshakeProtocol, HandshakerReq, HandshakerResp, HandshakerStatus, Identity, NextHandshakeMessageReq, RpcProtocolVersions,
-    ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq, handshaker_req::ReqOneof,
-    handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
+    HandshakeProtocol, HandshakerReq, HandshakerResp, HandshakerStatus, Identity, NextHandshakeMessageReq,
+    RpcProtocolVersions, ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq,
+    handshaker_req::ReqOneof, handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
     rpc_protocol_versions::Version,
 };
 use tokio::sync::mpsc;
