@@ -4,14 +4,16 @@ mod support;
 
 use std::{fs, path::Path};
 
+use alts_proto::altsd::certificate::State;
 use nix::unistd::getuid;
 use tempfile::TempDir;
 use tonic::{Code, transport::Channel};
 
 use self::support::{
+    admin::Certificates,
     daemon::{altsd, eventually},
     files::{account_of, directory, put, serve},
-    handshake::{Begun, Refused, handshake},
+    handshake::{Begun, Load, Refused, handshake, within},
     node::{Node, output},
     pki::{Pki, write},
     stream::{CORE, GO, account, connect},
@@ -125,6 +127,65 @@ async fn an_outdated_list_and_one_of_another_issuer_refuse_everybody() {
     write(listed.node.path(), "crl.pem", &listed.pki.crl(&[]));
     let good = async || (listed.refusals().await == [None, None]).then_some(());
     eventually("the peer to be let in again", good).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_certificate_that_is_revoked_is_told_and_goes_on_until_there_is_another() {
+    let pki = Pki::new();
+    let directory = directory(&pki, &["cart"]);
+    write(directory.path(), "crl.pem", &pki.crl(&[]));
+    let node = serve(directory, &["cart"], "crls = [\"crl.pem\"]\n");
+    let (mut admin, account) = (Certificates::of(&node).await, account_of("cart"));
+    write(node.path(), "crl.pem", &pki.crl(&[1]));
+    let revoked = admin.becomes(&account, State::RenewalFailing).await;
+    assert_eq!(revoked.last_failure.expect("it says why").reason, "peer_certificate_revoked");
+    // It is its own peer here, and is not taken for one.
+    let refused = within(&node, None).await.expect_err("it is revoked");
+    assert_eq!(refused.reason(), "peer_certificate_revoked");
+    assert_eq!(node.lines(&[" WARN ", "certificate of cart@prod.example"]), 1, "{}", node.log());
+
+    put(node.path(), "cart", &pki.numbered(&account, 2));
+    admin.renewed(&account, 2).await;
+    within(&node, None).await.expect("the new one is good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_are_changed_by_way_of_both_without_a_failed_handshake() {
+    let (old, new) = (Pki::new(), Pki::new());
+    let node = serve(directory(&old, &["cart"]), &["cart"], "");
+    let (mut admin, account) = (Certificates::of(&node).await, account_of("cart"));
+    let roots = |text: String| write(node.path(), "root.pem", &text);
+    let taken = async |times: usize| {
+        let taken = async || (node.lines(&[" INFO ", "roots of prod.example in "]) == times).then_some(());
+        eventually("the roots to be taken", taken).await;
+    };
+    let load = Load::start(&node, vec![account.clone(); 2]).await;
+    roots(old.root() + &new.root());
+    taken(1).await;
+    put(node.path(), "cart", &new.numbered(&account, 2));
+    admin.renewed(&account, 2).await;
+    let begun_under_both = load.stop().await;
+    assert_eq!(begun_under_both.failed, []);
+    assert!(begun_under_both.done > 0);
+    let load = Load::start(&node, vec![account.clone(); 2]).await;
+    roots(new.root());
+    taken(2).await;
+    let outcome = load.stop().await;
+    assert_eq!(outcome.failed, []);
+    assert!(outcome.done > 0);
+
+    // The wrong way round nobody is trusted, and it is told before anything is lost.
+    roots(old.root());
+    let failing = admin.becomes(&account, State::RenewalFailing).await;
+    assert_eq!(failing.last_failure.expect("it says why").reason, "peer_certificate_untrusted");
+    let refused = within(&node, None).await.expect_err("its root is gone");
+    assert_eq!(refused.reason(), "peer_certificate_untrusted");
+    roots("no PEM".to_owned());
+    let bad = async || (node.metric("altsd_trust_files_bad") == Some(1.0)).then_some(());
+    eventually("the metric of bad files", bad).await;
+    roots(new.root());
+    admin.renewed(&account, 2).await;
+    within(&node, None).await.expect("all is as before");
 }
 
 /// The directory of a node whose signing service vouches for one domain; its root is made, and told.
