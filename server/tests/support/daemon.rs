@@ -35,6 +35,17 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
     panic!("waited in vain for {what}");
 }
 
+/// The same for what has to be asked for.
+pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = found().await {
+            return found;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    panic!("waited in vain for {what}");
+}
+
 /// A running altsd, which is ended with its test. Its two listeners are unix sockets of the accounts
 /// `frontend@prod.example` and `cart@prod.example`.
 pub(crate) struct Daemon {

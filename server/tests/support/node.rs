@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -89,6 +90,21 @@ impl Node {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.at("log")).expect("the log can be read")
+    }
+
+    /// How many lines of the log hold all of `parts`.
+    pub(crate) fn lines(&self, parts: &[&str]) -> usize {
+        self.log().lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    }
+
+    /// What Prometheus is told of a metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let mut connection = TcpStream::connect(self.metrics).ok()?;
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text).ok()?;
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+        text.lines().find_map(value)
     }
 
     /// The addresses of its handshaker, as a command line has them.

@@ -14,6 +14,7 @@ use rcgen::{
 /// An authority that can issue from 2020 to 2100.
 pub(crate) struct Pki {
     root: CertifiedIssuer<'static, KeyPair>,
+    root_key: String,
 }
 
 /// A certificate and its key, as PEM and as the engine takes them.
@@ -27,16 +28,28 @@ impl Pki {
         let mut params = params();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self { root: CertifiedIssuer::self_signed(params, key()).expect("the root is valid") }
+        let key = key();
+        let root_key = key.serialize_pem();
+        Self { root: CertifiedIssuer::self_signed(params, key).expect("the root is valid"), root_key }
     }
 
     pub(crate) fn root(&self) -> String {
         self.root.pem()
     }
 
+    /// For programs that issue in its name.
+    pub(crate) fn root_key(&self) -> &str {
+        &self.root_key
+    }
+
     /// A leaf for a mail account, good in everything.
     pub(crate) fn leaf(&self, account: &str) -> Issued {
         self.leaf_with(account, |_| {})
+    }
+
+    /// The same, with a serial number of the test's own.
+    pub(crate) fn numbered(&self, account: &str, serial: u64) -> Issued {
+        self.leaf_with(account, |params| params.serial_number = Some(serial.into()))
     }
 
     /// A leaf for a mail account, with what `spoil` makes of it.
@@ -52,6 +65,11 @@ impl Pki {
 
     /// A revocation list, in PEM, of the certificates with these serial numbers.
     pub(crate) fn crl(&self, serials: &[u64]) -> String {
+        self.crl_until(2100, serials)
+    }
+
+    /// The same, for which a newer one should have been there at the beginning of this year.
+    pub(crate) fn crl_until(&self, year: i32, serials: &[u64]) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: (*serial).into(),
             revocation_time: date_time_ymd(2021, 1, 1),
@@ -60,7 +78,7 @@ impl Pki {
         };
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: 1.into(),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use alts_proto::gcp::{
-    HandshakeProtocol, HandshakerReq, HandshakerResp, Identity, NextHandshakeMessageReq, RpcProtocolVersions,
-    ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq, handshaker_req::ReqOneof,
-    handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
+    HandshakeProtocol, HandshakerReq, HandshakerResp, HandshakerStatus, Identity, NextHandshakeMessageReq,
+    RpcProtocolVersions, ServerHandshakeParameters, StartClientHandshakeReq, StartServerHandshakeReq,
+    handshaker_req::ReqOneof, handshaker_service_client::HandshakerServiceClient, identity::IdentityOneof,
     rpc_protocol_versions::Version,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status, Streaming,
+    Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -54,6 +54,17 @@ impl Stream {
         let response = self.receive().await.expect("the RPC goes on").expect("there is a response");
         assert_eq!(response.status, Some(Default::default()));
         response
+    }
+
+    /// The same where a failure is no surprise: its code and reason, in whichever way it was told.
+    pub(crate) async fn try_ask(&mut self, request: ReqOneof) -> Result<HandshakerResp, (Code, String)> {
+        self.send(Some(request)).await;
+        let response = self.receive().await.map_err(|told| (told.code(), told.message().to_owned()))?;
+        let response = response.expect("there is a response");
+        match response.status.clone().expect("there is a status") {
+            HandshakerStatus { code: 0, .. } => Ok(response),
+            HandshakerStatus { code, details } => Err((i32::try_from(code).unwrap_or(-1).into(), details)),
+        }
     }
 
     /// The RPC must end with OK, although this end has not said that it is done.

@@ -36,10 +36,19 @@ def envoy(cache):
 
 def go_peer(cache):
     need("go")
-    program = cache / "go" / "peer"
+    return go_program(cache / "go" / "peer", HERE / "go", ".")
+
+
+def step(cache):
+    """The command line of step, which is also a CA without a server."""
+    need("go")
+    return go_program(cache / "step" / "step", HERE / "step", "github.com/smallstep/cli/cmd/step", CGO_ENABLED="0")
+
+
+def go_program(program, module, package, **more):
     # Neither another toolchain nor another version of a module than go.mod and go.sum say.
-    settings = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
-    command(["go", "build", "-o", program, "."], HERE / "go", settings)
+    settings = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", **more}
+    command(["go", "build", "-o", program, package], module, settings)
     return program
 
 

@@ -74,6 +74,7 @@ def single_cases():
         for name, run in (("two-users", play.two_users), ("stranger", play.stranger)):
             yield Case(f"{peer}→{peer}", name, (peer, "exec", "root"), partial(run, peer=peer, by=by))
     yield Case("python→go", "two-users", ("python", "go", "exec", "root"), play.two_users_two_sockets)
+    yield Case("go→go", "step-ca", ("go", "step"), play.step_ca)
     yield Case("python→python", "demo", ("python", "exec"), play.demo)
     yield Case("python→python", "readme", ("python", "exec"), play.readme)
     # The last one: it ends the daemons.

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import altsd
 from .build import HERE, Missing
 from .cases import all_cases
-from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer
+from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer, StepCa
 from .process import ChildFailed
 from .play import Failure
 from .world import World
@@ -82,7 +82,7 @@ def run(cases, binary, cache, demand_all):
 
 def all_peers():
     python = PythonPeer()
-    return {peer.name: peer for peer in (python, GoPeer(), JavaPeer(), EnvoyPeer(python))}
+    return {peer.name: peer for peer in (python, GoPeer(), JavaPeer(), EnvoyPeer(python), StepCa())}
 
 
 def prepare(peers, cases, cache, world):

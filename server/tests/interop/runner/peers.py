@@ -1,4 +1,4 @@
-"""The four peers, each as a server and as a client of the echo service."""
+"""The four peers, each as a server and as a client of the echo service, and a CA."""
 
 import json
 import string
@@ -149,6 +149,15 @@ class JavaPeer(Program):
         # Short runs: to start fast matters more than to run fast.
         return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 "-cp", build.java_classpath(cache), "altsd.interop.Peer"]
+
+
+class StepCa:
+    """No peer: a CA that altsd asks for certificates."""
+
+    name = "step"
+
+    def prepare(self, cache):
+        self.program = build.step(cache)
 
 
 class EnvoyPeer:

@@ -9,6 +9,7 @@ from .pki import IDENTITIES, INTRUDER
 from .peers import Handshaker
 from .process import finish
 from .resolver import SilentResolver
+from .stepped import CLIENT, SERVER
 from .world import CLIENTS
 
 # What a client says that has waited for a time limit instead of taking an answer.
@@ -185,6 +186,15 @@ def stranger(world, peer, by):
     mark = len(attested.daemon.log())
     refused(world.call(peer, stranger_server.address, identity=BOB, handshaker=attested.handshaker(BOB, by)))
     logged(attested.daemon, mark, f"uid:{STRANGER.user}.*{UNKNOWN_WORKLOAD}")
+
+
+def step_ca(world):
+    """Both ends have certificates that the intermediate of a CA made of step has signed."""
+    stepped = world.stepped()
+    running = world.server("go", identity=SERVER, handshaker=stepped.handshaker(SERVER))
+    handshaker = stepped.handshaker(CLIENT)
+    accepted(world.call("go", running.address, "stream", identity=CLIENT, handshaker=handshaker,
+                        service_accounts=(SERVER.account,)), running)
 
 
 def demo(world):

@@ -10,6 +10,7 @@ from .attested import Attested
 from .peers import Call, Handshaker, Offer
 from .pki import IDENTITIES, Authority
 from .process import Child
+from .stepped import Stepped
 
 CLIENTS = tuple(i.account for i in IDENTITIES.values() if not i.name.endswith("-server"))
 
@@ -24,6 +25,7 @@ class World:
         self._servers = {}
         self.handshakers = None
         self._attested = None
+        self._stepped = None
 
     def open(self):
         Authority(self.directory)
@@ -57,9 +59,15 @@ class World:
             self._attested = Attested(self.binary, self.handshakers.attested_address, self.directory)
         return self._attested
 
+    def stepped(self):
+        """The daemon that asks step for certificates."""
+        if not self._stepped:
+            self._stepped = Stepped(self.binary, self.peers["step"].program, self.directory)
+        return self._stepped
+
     def daemons(self):
-        attested = [self._attested.daemon] if self._attested else []
-        return [self.handshakers.main, self.handshakers.foreign, *attested] if self.handshakers else []
+        others = [one.daemon for one in (self._attested, self._stepped) if one]
+        return [self.handshakers.main, self.handshakers.foreign, *others] if self.handshakers else []
 
     def handshaker(self, identity, by):
         return Handshaker(self.handshakers.addresses[identity.name], by)
