@@ -468,6 +468,34 @@ async fn revocation_lists_are_read_again_when_they_change_and_bad_ones_are_told_
 }
 
 #[tokio::test]
+async fn a_bad_file_is_read_again_though_it_does_not_change() {
+    let (directory, _) = good();
+    let dir = directory.path();
+    let other = "\n[[trust]]\nauthority = \"other.example\"\nroots = [\"more.pem\"]\n\
+                 crls = [\"one.crl\", \"two.crl\"]\n";
+    write(dir, "altsd.toml", &format!("{CONFIG}{other}"));
+    let list = revocation_list(2030);
+    write(dir, "one.crl", &list.repeat(200));
+    write(dir, "two.crl", &list);
+    let mut bench = Bench::with_files(dir);
+    // Beside the other file it is too much.
+    write(dir, "two.crl", &list.repeat(100));
+    assert_eq!(codes(&bench.polls().await), ["crls_too_many"]);
+    for _ in 0..130 {
+        bench.poll().await;
+    }
+    assert_eq!(bench.memory.notes(), [], "it is the same bad state");
+    write(dir, "one.crl", &list);
+    let mut found = bench.polls().await;
+    assert_eq!((codes(&found), bench.memory.state().trust_files_bad), (vec!["replaced"], 1));
+    for _ in 0..60 {
+        bench.poll().await;
+    }
+    found = bench.memory.notes();
+    assert_eq!((codes(&found), bench.memory.state().trust_files_bad), (vec!["good"], 0));
+}
+
+#[tokio::test]
 async fn files_are_read_at_once_when_an_operator_says_so() {
     let (directory, pki) = good();
     let mut bench = Bench::with_files(directory.path());
