@@ -134,8 +134,8 @@ pub(crate) struct Found {
 /// One line for the operator. Each bad state gets one, and its end another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// Something stays as it was, because what should take its place is no good.
-    Bad { what: String, code: &'static str, problem: String },
+    /// What should take the place of something is no good. `old_serves` is whether that stays in use.
+    Bad { what: String, code: &'static str, problem: String, old_serves: bool },
     /// It is good again.
     Good { what: String },
     /// There is a first or a newer one, and nothing was wrong before.
@@ -190,7 +190,7 @@ impl TrustFolder {
                     part.bad = Some(Bad { code, looks: 0 });
                     if has_changed || was_bad != Some(code) {
                         let problem = part.place.refuse(problem).to_string();
-                        found.notes.push(Note::Bad { what, code, problem });
+                        found.notes.push(Note::Bad { what, code, problem, old_serves: true });
                     }
                 }
                 Ok(trust) => {
