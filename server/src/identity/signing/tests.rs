@@ -180,6 +180,14 @@ fn an_issuer_that_cannot_be_renewed_issues_to_its_end() {
 }
 
 #[test]
+fn a_directory_that_inherits_its_group_lets_nobody_in_by_that() {
+    let (_outer, settings) = place();
+    SigningService::create(&settings, at(NOW), random()).expect("there is room");
+    chmod(&settings.directory, 0o2700);
+    assert!(SigningService::open(&settings, at(NOW), random()).is_ok());
+}
+
+#[test]
 fn a_leaf_does_not_outlive_the_root() {
     let service = in_memory();
     let end = service.describe().root.not_after;
