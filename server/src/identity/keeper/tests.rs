@@ -212,7 +212,7 @@ async fn a_demand_during_an_outage_fails_with_the_problem_and_without_another_tr
     assert_eq!(node.keeper.demand(CLIENT).await, Ok(()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_source_that_does_not_answer_holds_up_nobody_for_long() {
     let source = Scripted::new(&signing_service());
     source.gate.forget_permits(usize::MAX >> 3);
