@@ -119,7 +119,7 @@ impl Entry {
         if self.failing.is_some() || !self.is_valid(now) {
             self.failing = Some(Failing::steadily(self.failing, now));
         }
-        self.answer_failed("the files are being changed; try again");
+        self.answer_failed("files_changing", "the files are being changed; try again");
     }
 
     /// The note of a new bad state. Of one that goes on there is none.
@@ -164,34 +164,32 @@ impl Entry {
     }
 
     fn not_served(&self) -> DemandError {
-        let expired = "it is not valid now, and no newer one has come";
-        let problem = self.problem.as_ref().map_or(expired, |(_, problem)| problem);
-        DemandError::Failed { account: self.identity.account().to_owned(), problem: problem.to_owned() }
+        let code = self.problem.as_ref().map_or("own_certificate_not_valid", |(code, _)| code);
+        DemandError::Failed { account: self.identity.account().to_owned(), code }
     }
 
     /// Answers all who wait, by how it is now.
     pub(super) fn answer(&mut self) {
-        match self.problem.as_ref().map(|(_, problem)| problem.clone()) {
-            Some(problem) => self.answer_failed(&problem),
-            None => {
-                for waiting in mem::take(&mut self.waiting) {
-                    // Who has gone away needs no answer.
-                    match waiting {
-                        Waiting::Rotate(answer) => drop(answer.send(Ok(self.status()))),
-                        Waiting::Demand(answer) => drop(answer.send(Ok(()))),
-                    }
-                }
+        if let Some((code, problem)) = self.problem.clone() {
+            return self.answer_failed(code, &problem);
+        }
+        for waiting in mem::take(&mut self.waiting) {
+            // Who has gone away needs no answer.
+            match waiting {
+                Waiting::Rotate(answer) => drop(answer.send(Ok(self.status()))),
+                Waiting::Demand(answer) => drop(answer.send(Ok(()))),
             }
         }
     }
 
-    pub(super) fn answer_failed(&mut self, problem: &str) {
-        let (account, problem) = (self.identity.account().to_owned(), problem.to_owned());
+    fn answer_failed(&mut self, code: &'static str, problem: &str) {
         for waiting in mem::take(&mut self.waiting) {
-            let (account, problem) = (account.clone(), problem.clone());
+            let account = self.identity.account().to_owned();
             match waiting {
-                Waiting::Rotate(answer) => drop(answer.send(Err(RotateError::Failed { account, problem }))),
-                Waiting::Demand(answer) => drop(answer.send(Err(DemandError::Failed { account, problem }))),
+                Waiting::Rotate(answer) => {
+                    drop(answer.send(Err(RotateError::Failed { account, problem: problem.to_owned() })));
+                }
+                Waiting::Demand(answer) => drop(answer.send(Err(DemandError::Failed { account, code }))),
             }
         }
     }
