@@ -71,7 +71,8 @@ pub(crate) fn random() -> Random {
     Arc::new(SystemRandom::new())
 }
 
-/// Makes the checks of a start that need no socket, and writes nothing. Returns what comes from files.
+/// Makes the checks of a start that need no socket, and makes no root: a directory that has one gets its lock, and a
+/// node issuer if that is missing. Returns what comes from files.
 pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
     let (clock, random) = (clock(), random());
     Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
@@ -233,21 +234,22 @@ fn listener_limits(limits: &Limits) -> ListenerLimits {
 }
 
 /// Room for file descriptors beside those of connections.
-const OTHER_FILES: u64 = 64;
+const OTHER_FILES: u64 = 512;
 
 /// Most file descriptors that one connection takes: its own, and those by which its caller is held fast.
 const FILES_OF_A_CONNECTION: usize = 3;
 
-/// Raises the limit of open files to what the kernel allows, and says so if that is less than the configured
-/// connections need.
+/// Raises the limit of open files to what the configured connections need, and says so if it cannot be. No higher:
+/// the commands of an operator inherit it, and some close every descriptor that they might have.
 fn raise_open_files(launch: &Launch) {
     let connections = launch.listeners.len() * launch.limits.max_connections;
     let needed = (connections * FILES_OF_A_CONNECTION) as u64 + OTHER_FILES;
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard {
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        let raised = open_files(needed, soft, hard);
+        if raised > soft {
+            setrlimit(Resource::RLIMIT_NOFILE, raised, hard)?;
         }
-        Ok(hard)
+        Ok(raised)
     });
     match allowed {
         Ok(allowed) if allowed >= needed => {}
@@ -257,6 +259,11 @@ fn raise_open_files(launch: &Launch) {
         ),
         Err(problem) => tracing::warn!("the limit of open files cannot be raised: {problem}"),
     }
+}
+
+/// The limit to have where `soft` is the one there is.
+fn open_files(needed: u64, soft: u64, hard: u64) -> u64 {
+    needed.min(hard).max(soft)
 }
 
 fn announce(launch: &Launch) {
@@ -303,6 +310,25 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_what_is_needed_and_never_lowered() {
+        let table = [
+            (5_000, 1_024, 1 << 30, 5_000),
+            (5_000, 1_024, 4_096, 4_096),
+            (5_000, 8_192, 1 << 30, 8_192),
+            (5_000, u64::MAX, u64::MAX, u64::MAX),
+            (5_000, 1_024, u64::MAX, 5_000),
+        ];
+        for (needed, soft, hard, expected) in table {
+            assert_eq!(open_files(needed, soft, hard), expected, "{soft} {hard}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     certificate::{self, Chain},
     crypto::CERTIFICATE_ALGORITHMS,
     error::Error,
-    revocation::{AuthorityCrls, RevocationCheck},
+    revocation::{AuthorityCrls, RevocationCheck, together},
     validity::{Clock, Validity},
 };
 
@@ -80,10 +80,8 @@ impl PathRules<'_> {
         let issuers = &issuers[..on_path - 1];
         let clock = self.clock;
         let revocation = RevocationCheck { path: &path, issuers, root_signs_crls, usage, at, clock };
-        let mut crls = Validity::ALWAYS;
-        for lists in self.crls {
-            crls = crls.and(revocation.by(lists)?);
-        }
+        let said = self.crls.iter().map(|lists| revocation.by(lists));
+        let crls = said.fold(Ok(Validity::ALWAYS), together)?;
         Ok(GoodPath { certificates: chain.validity_of(on_path), crls })
     }
 

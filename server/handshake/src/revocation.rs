@@ -98,10 +98,10 @@ impl RevocationCheck<'_> {
         let certificates: Vec<_> = iter::once::<&Cert<'_>>(self.path.end_entity())
             .chain(self.path.intermediate_certificates())
             .collect();
-        let mut validity = Validity::ALWAYS;
+        let mut found = Ok(Validity::ALWAYS);
         for crl in lists.crls {
             if certificates.iter().any(|certificate| certificate.issuer() == crl.list.issuer()) {
-                validity = validity.and(self.by_one(crl, &certificates)?);
+                found = together(found, self.by_one(crl, &certificates));
             }
         }
         let all: Vec<_> = lists.crls.iter().map(|crl| &crl.list).collect();
@@ -111,27 +111,34 @@ impl RevocationCheck<'_> {
                 .with_status_policy(UnknownStatusPolicy::Deny)
                 .build()
         });
-        asked
-            .is_ok_and(|asked| self.pass(asked).is_ok())
-            .then_some(validity)
-            .ok_or_else(|| Error::PeerCertificateRevocationUnknown { authority: lists.authority.to_string() })
+        if asked.is_ok_and(|asked| self.pass(asked).is_ok()) {
+            return found;
+        }
+        let authority = lists.authority.to_string();
+        together(found, Err(Error::PeerCertificateRevocationUnknown { authority }))
     }
 
     fn by_one(&self, crl: &Crl, certificates: &[&Cert<'_>]) -> Result<Validity, Error> {
+        let list = [&crl.list];
+        let pass = |expiration| {
+            let asked = RevocationOptionsBuilder::new(&list)
+                .map_err(|_| invalid("there is none"))?
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .with_expiration_policy(expiration)
+                .build();
+            self.pass(asked).map_err(|error| self.refusal(error, crl, certificates))
+        };
+        // Also one that is over knows what was revoked before.
+        pass(ExpirationPolicy::Ignore)?;
+        if !self.root_signs_crls && crl.list.issuer() == self.path.anchor().subject.as_ref() {
+            return Err(invalid("its issuer, the root, lacks cRLSign"));
+        }
         // The allowance counts from now, which the validator does not know: it is told a time at which the path is
         // valid. That is nearer than the allowance, so that a list which is over now is so at that time, too.
         let is_over = self.clock.now.as_secs() >= crl.next_update.saturating_add(self.clock.allowance);
-        let expiration = if is_over { ExpirationPolicy::Enforce } else { ExpirationPolicy::Ignore };
-        let list = [&crl.list];
-        let asked = RevocationOptionsBuilder::new(&list)
-            .map_err(|_| invalid("there is none"))?
-            .with_depth(RevocationCheckDepth::Chain)
-            .with_status_policy(UnknownStatusPolicy::Allow)
-            .with_expiration_policy(expiration)
-            .build();
-        self.pass(asked).map_err(|error| self.refusal(error, crl, certificates))?;
-        if !self.root_signs_crls && crl.list.issuer() == self.path.anchor().subject.as_ref() {
-            return Err(invalid("its issuer, the root, lacks cRLSign"));
+        if is_over {
+            pass(ExpirationPolicy::Enforce)?;
         }
         // One that is over and was no hindrance covers other certificates of its issuer.
         let not_after = crl.next_update.saturating_add(self.clock.allowance).saturating_sub(1);
@@ -173,6 +180,19 @@ impl RevocationCheck<'_> {
             }
             other => invalid(&problem(other)),
         }
+    }
+}
+
+/// What several lists say. A revocation comes before all else: what is wrong with other lists does not undo it.
+pub(crate) fn together(
+    one: Result<Validity, Error>,
+    other: Result<Validity, Error>,
+) -> Result<Validity, Error> {
+    use Error::PeerCertificateRevoked as Revoked;
+    match (one, other) {
+        (Err(revoked @ Revoked { .. }), _) | (_, Err(revoked @ Revoked { .. })) => Err(revoked),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Ok(one), Ok(other)) => Ok(one.and(other)),
     }
 }
 

@@ -132,11 +132,12 @@ impl Trust {
     /// what its peers may well accept.
     pub fn check_own(&self, credentials: &Credentials, now: UnixTime) -> Result<(), SetupError> {
         let clock = Clock::strict(now);
-        let as_client = self.validate(credentials.chain_der(), Role::Client, clock);
-        as_client
-            .or_else(|_| self.validate(credentials.chain_der(), Role::Server, clock))
-            .map(drop)
-            .or_else(|error| if is_for_want_of_a_crl(&error) { Ok(()) } else { Err(error) })
+        let as_one = |role| match self.validate(credentials.chain_der(), role, clock) {
+            Err(error) if !is_for_want_of_a_crl(&error) => Err(error),
+            _ => Ok(()),
+        };
+        as_one(Role::Client)
+            .or_else(|_| as_one(Role::Server))
             // Also what is not on the path: peers get all of it.
             .and_then(|()| credentials.check_validity(now))
             .map_err(SetupError::OwnCertificateUnusable)

@@ -9,7 +9,8 @@ use alts_handshake::{
 };
 use pki_types::CertificateRevocationListDer;
 use rcgen::{
-    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyUsagePurpose, SerialNumber, date_time_ymd,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, ExtendedKeyUsagePurpose, KeyUsagePurpose,
+    SerialNumber, date_time_ymd,
 };
 use support::{
     authority::{self, AUTHORITIES, Ca, Issued, NOW, SERVER, meet, now, san, setup},
@@ -299,6 +300,50 @@ fn a_list_that_is_missing_or_outdated_does_not_keep_a_node_from_its_own_certific
         [root.crl_until(NOW, &[]), root.crl_until(NOW - 9_999, &[]), root.intermediate("another").crl(&[])]
     {
         assert_eq!(root.trust_with(60, &[crl]).check_own(&credentials, now()), Ok(()));
+    }
+}
+
+#[test]
+fn a_certificate_for_one_role_is_an_own_one_also_without_a_list_that_counts() {
+    let root = Ca::new();
+    for usage in [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth] {
+        let mut leaf = Ca::leaf(SERVER);
+        leaf.extended_key_usages = vec![usage.clone()];
+        let credentials = root.issue(&leaf).credentials();
+        for crl in [root.crl(&[]), root.crl_until(NOW, &[]), root.intermediate("another").crl(&[])] {
+            assert_eq!(root.trust_with(0, &[crl]).check_own(&credentials, now()), Ok(()), "{usage:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_list_has_revoked_stays_so_whatever_is_wrong_with_that_list_and_others() {
+    let (root, foreign) = (Ca::new(), Ca::new());
+    let credentials = root.credentials(SERVER);
+    let revoked = Error::PeerCertificateRevoked { position: 0, serial: "07".to_owned() };
+    let cases = [
+        ("outdated", vec![root.crl_until(NOW - 1, &[LEAF])]),
+        ("behind one that is outdated", vec![root.crl_until(NOW - 1, &[]), root.crl(&[LEAF])]),
+        (
+            "behind one that is signed by others",
+            vec![root.crl_signed_by(&foreign, &[], |_| ()), root.crl(&[LEAF])],
+        ),
+    ];
+    for (name, crls) in cases {
+        assert_eq!(judged(&root, &crls, &leaf_of(&root)), Err(revoked.clone()), "{name}");
+        let own = root.trust_with(0, &crls).check_own(&credentials, now());
+        assert_eq!(own, Err(SetupError::OwnCertificateUnusable(revoked.clone())), "{name}");
+    }
+    // The same for the lists of two authorities.
+    let mut both = Ca::leaf(SERVER);
+    both.subject_alt_names.push(san("spiffe://prod.example/cart"));
+    let issued = root.issue(&both);
+    let [mail, spiffe] = AUTHORITIES;
+    let (missing, revoking) = ([root.intermediate("other").crl(&[])], [root.crl(&[LEAF])]);
+    for crls in [[(mail, &missing[..]), (spiffe, &revoking[..])], [(mail, &revoking), (spiffe, &missing)]] {
+        let trust = root.trust_of(0, &crls);
+        assert_eq!(meet(&root, &trust, &issued, NOW).map(drop), Err(revoked.clone()));
+        assert!(trust.check_own(&issued.credentials(), now()).is_err());
     }
 }
 

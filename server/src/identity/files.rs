@@ -16,6 +16,7 @@ use pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer, UnixTime,
     pem::{self, PemObject},
 };
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::{
@@ -78,11 +79,14 @@ pub(crate) fn code(problem: &Problem) -> &'static str {
 pub(crate) struct FileSource {
     files: Arc<IdentityFiles>,
     random: Random,
+    /// Held while they are read. A reading that hangs, as on a file system that has gone, cannot be broken off: it
+    /// must not be joined by another with each try.
+    reading: Arc<Semaphore>,
 }
 
 impl FileSource {
     pub(crate) fn new(files: IdentityFiles, random: Random) -> Self {
-        Self { files: Arc::new(files), random }
+        Self { files: Arc::new(files), random, reading: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -95,7 +99,10 @@ impl Source for FileSource {
     async fn obtain(&self, identity: &Identity, _now: UnixTime) -> Result<Credentials, SourceError> {
         let (files, random) = (self.files.clone(), self.random.clone());
         let account = || identity.account().to_owned();
+        // It is never closed.
+        let permit = self.reading.clone().acquire_owned().await;
         let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let paths = paths(&files);
             let before = Fingerprint::of(&paths);
             let read = credentials(&files, &*random);

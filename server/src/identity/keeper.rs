@@ -121,13 +121,14 @@ pub(crate) enum RotateError {
     Stopping,
 }
 
-/// Why a handshake gets no credentials.
+/// Why a handshake gets no credentials. Programs read it, so it has the reason code of a problem and not its text:
+/// that has paths of files and what a command has printed, and is for operators.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DemandError {
     #[error("{account} is no identity of this node")]
     Unknown { account: String },
-    #[error("there is no valid certificate for {account}: {problem}")]
-    Failed { account: String, problem: String },
+    #[error("there is no valid certificate for {account} ({code}); altsd certs list tells more")]
+    Failed { account: String, code: &'static str },
     #[error("no certificate for {account} came within {} s", DEMAND_TIMEOUT.as_secs())]
     TimedOut { account: String },
     #[error("too many handshakes are waiting for certificates")]

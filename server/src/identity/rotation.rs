@@ -151,12 +151,22 @@ pub(crate) fn decide(
     renew_unless_pausing(reason, now, failing, wanted)
 }
 
-/// The same for a certificate that somebody else renews: it is looked for when it changes, and while it is bad.
-pub(crate) fn decide_for_files(now: UnixTime, failing: Option<&Failing>, wanted: Wanted) -> Decision {
-    match (wanted, failing) {
-        (Wanted::No, None) => Decision::Keep { until: u64::MAX },
-        _ => renew_unless_pausing(Reason::Wanted, now, failing, wanted),
-    }
+/// The same for a certificate that somebody else renews: it is looked for when it changes, and while it is bad or
+/// what is held is not valid, which says so to whoever has forgotten it.
+pub(crate) fn decide_for_files(
+    now: UnixTime,
+    held: Option<&Held>,
+    failing: Option<&Failing>,
+    wanted: Wanted,
+) -> Decision {
+    let reason = match held {
+        None => Reason::Missing,
+        Some(held) if now.as_secs() > held.not_after => Reason::Expired,
+        Some(held) if now.as_secs() < held.not_before => Reason::NotYetValid,
+        Some(_) if wanted != Wanted::No || failing.is_some() => Reason::Wanted,
+        Some(held) => return Decision::Keep { until: held.not_after.saturating_add(1) },
+    };
+    renew_unless_pausing(reason, now, failing, wanted)
 }
 
 fn renew_unless_pausing(
@@ -239,7 +249,8 @@ mod tests {
         ];
         for (failing, wanted, expected) in table {
             assert_eq!(decide(at(START + 11), Some(&held), failing, wanted), expected, "{wanted:?}");
-            assert_eq!(decide_for_files(at(START + 11), failing, wanted), expected, "{wanted:?}");
+            let for_files = decide_for_files(at(START + 11), Some(&held), failing, wanted);
+            assert_eq!(for_files, expected, "{wanted:?}");
         }
     }
 
@@ -247,11 +258,20 @@ mod tests {
     fn files_are_looked_at_when_they_change_and_every_minute_while_they_are_bad() {
         let bad = Failing::steadily(Some(Failing::steadily(None, at(START))), at(START + 7));
         assert_eq!((bad.since, bad.attempts, bad.retry_at()), (START, 2, START + 67));
-        let decide = |now, failing| decide_for_files(at(now), failing, Wanted::No);
-        assert_eq!(decide(START, None), Decision::Keep { until: u64::MAX });
-        assert_eq!(decide(START + 8, Some(&bad)), Decision::Keep { until: START + 67 });
-        assert_eq!(decide(START + 67, Some(&bad)), Decision::Renew { reason: Reason::Wanted });
-        assert_eq!(decide(START + 6, Some(&bad)), Decision::Renew { reason: Reason::Wanted });
+        let held = hour(0);
+        let decide = |now, failing| decide_for_files(at(now), Some(&held), failing, Wanted::No);
+        let renew = |reason| Decision::Renew { reason };
+        let keep = |until| Decision::Keep { until };
+        assert_eq!(decide(START, None), keep(START + HOUR + 1));
+        assert_eq!(decide(START + 8, Some(&bad)), keep(START + 67));
+        assert_eq!(decide(START + 67, Some(&bad)), renew(Reason::Wanted));
+        assert_eq!(decide(START + 6, Some(&bad)), renew(Reason::Wanted));
+        // What is not valid is looked at, and then in turn.
+        assert_eq!(decide(START + HOUR, None), keep(START + HOUR + 1));
+        assert_eq!(decide(START + HOUR + 1, None), renew(Reason::Expired));
+        assert_eq!(decide(START - 1, None), renew(Reason::NotYetValid));
+        let expired = Failing::steadily(None, at(START + HOUR + 1));
+        assert_eq!(decide(START + HOUR + 2, Some(&expired)), keep(START + HOUR + 61));
     }
 
     #[test]

@@ -28,6 +28,9 @@ const ROOT_LIFETIME: Duration = DAY.saturating_mul(3_652);
 /// How long a node issuer holds.
 const ISSUER_LIFETIME: Duration = DAY.saturating_mul(365);
 
+/// How long nothing is tried after the renewal of an issuer has failed that is still valid.
+const ISSUER_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// How long a leaf holds, unless the configuration says otherwise.
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -95,8 +98,14 @@ struct Inner {
     authorities: Vec<Authority>,
     lifetime: Duration,
     root: Ca,
-    issuer: Mutex<Arc<Ca>>,
+    issuer: Mutex<NodeIssuer>,
     random: Random,
+}
+
+struct NodeIssuer {
+    ca: Arc<Ca>,
+    /// When its renewal last failed, in seconds since 1970.
+    failed: Option<u64>,
 }
 
 /// What `altsd ca show` prints.
@@ -207,7 +216,7 @@ impl SigningService {
             authorities: settings.authorities.clone(),
             lifetime: settings.lifetime,
             root,
-            issuer: Mutex::new(Arc::new(issuer)),
+            issuer: Mutex::new(NodeIssuer { ca: Arc::new(issuer), failed: None }),
             random,
         }))
     }
@@ -232,7 +241,7 @@ impl SigningService {
     }
 
     pub(crate) fn describe(&self) -> Description {
-        let issuer = self.0.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let issuer = self.0.issuer.lock().unwrap_or_else(PoisonError::into_inner).ca.clone();
         Description {
             root: CaDescription::of(&self.0.root),
             issuer: CaDescription::of(&issuer),
@@ -261,16 +270,30 @@ impl Inner {
         Ok(Credentials::new(&[leaf.certificate, issuer.der().clone()], &leaf.key, &*self.random)?)
     }
 
-    /// The issuer, in the first half of its life.
+    /// The issuer, in the first half of its life unless that cannot be had.
     fn fresh_issuer(&self, now: UnixTime) -> Result<Arc<Ca>, Error> {
         check_root(&self.root, now)?;
         // The lock is held while a new one is made, so that one is made.
         let mut issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_due(&issuer, now) {
-            *issuer = Arc::new(self.renew_issuer(now)?);
-            tracing::info!(issuer = issuer.name(), "the node issuer was renewed");
+        let is_valid = issuer.ca.window().contains(now);
+        if !self.is_due(&issuer.ca, now) || is_valid && issuer.is_pausing(now) {
+            return Ok(issuer.ca.clone());
         }
-        Ok(issuer.clone())
+        match self.renew_issuer(now) {
+            Ok(ca) => {
+                tracing::info!(issuer = ca.name(), "the node issuer was renewed");
+                *issuer = NodeIssuer { ca: Arc::new(ca), failed: None };
+            }
+            // A full disk is no reason to be without leaves.
+            Err(error) if is_valid => {
+                if issuer.failed.replace(now.as_secs()).is_none() {
+                    let until = issuer.ca.window().not_after;
+                    tracing::warn!(until, "the node issuer was not renewed; the old stays in use: {error}");
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(issuer.ca.clone())
     }
 
     fn is_due(&self, issuer: &Ca, now: UnixTime) -> bool {
@@ -293,6 +316,15 @@ impl Inner {
         let issuer = make()?;
         directory.write(ISSUER, issuer.to_pem().as_bytes(), &lock)?;
         Ok(issuer)
+    }
+}
+
+impl NodeIssuer {
+    /// A clock that was set back ends the pause.
+    fn is_pausing(&self, now: UnixTime) -> bool {
+        let now = now.as_secs();
+        self.failed
+            .is_some_and(|failed| (failed..failed.saturating_add(ISSUER_PAUSE.as_secs())).contains(&now))
     }
 }
 

@@ -162,7 +162,8 @@ fn check_owner(path: &Path, owner: u32) -> Result<(), Error> {
 }
 
 fn check_mode(path: &Path, mode: u32, needed: u32) -> Result<(), Error> {
-    let mode = mode & 0o7777;
+    // A directory inherits setgid, which lets nobody in.
+    let mode = mode & 0o777;
     // Less than needed shows when it is used; more is what others could use.
     if mode & !needed == 0 { Ok(()) } else { Err(Error::Mode { path: path.to_owned(), mode, needed }) }
 }

@@ -13,6 +13,10 @@ use pki_types::{CertificateDer, CertificateRevocationListDer};
 use super::files;
 use crate::config::{Error, IdentityFiles, Place, Placed, Problem, TrustFiles};
 
+/// A bad file that does not change is read again after so many looks: it may have been this process that could not
+/// read it, such as for want of file descriptors, or another file that left it no room.
+const LOOKS_UNTIL_AGAIN: u32 = 60;
+
 /// What tells one content of some files from another, without reading them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<Print>);
@@ -97,7 +101,14 @@ struct Part {
     place: Place,
     watch: Watch,
     content: Content,
-    is_bad: bool,
+    /// Why its newest content is not in use.
+    bad: Option<Bad>,
+}
+
+struct Bad {
+    code: &'static str,
+    /// Since it was last read.
+    looks: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -123,8 +134,8 @@ pub(crate) struct Found {
 /// One line for the operator. Each bad state gets one, and its end another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// Something stays as it was, because what should take its place is no good.
-    Bad { what: String, code: &'static str, problem: String },
+    /// What should take the place of something is no good. `old_serves` is whether that stays in use.
+    Bad { what: String, code: &'static str, problem: String, old_serves: bool },
     /// It is good again.
     Good { what: String },
     /// There is a first or a newer one, and nothing was wrong before.
@@ -159,7 +170,8 @@ impl TrustFolder {
         for index in 0..self.parts.len() {
             let part = &mut self.parts[index];
             let before = Fingerprint::of(&[&part.path]);
-            if !part.watch.poll(before.clone()) {
+            let has_changed = part.watch.poll(before.clone());
+            if !has_changed && !part.is_tried_again() {
                 continue;
             }
             let read = part.kind.read(&part.path);
@@ -171,24 +183,31 @@ impl TrustFolder {
             let taken = read.and_then(|content| self.try_content(index, content));
             let part = &mut self.parts[index];
             let what = part.what();
-            let was_bad = std::mem::replace(&mut part.is_bad, taken.is_err());
-            found.notes.push(match taken {
+            let was_bad = part.bad.take().map(|bad| bad.code);
+            match taken {
                 Err(problem) => {
                     let code = files::code(&problem);
-                    Note::Bad { what, code, problem: part.place.refuse(problem).to_string() }
+                    part.bad = Some(Bad { code, looks: 0 });
+                    if has_changed || was_bad != Some(code) {
+                        let problem = part.place.refuse(problem).to_string();
+                        found.notes.push(Note::Bad { what, code, problem, old_serves: true });
+                    }
                 }
                 Ok(trust) => {
                     found.trust = Some(trust);
-                    if was_bad { Note::Good { what } } else { Note::Replaced { what } }
+                    found.notes.push(match was_bad {
+                        Some(_) => Note::Good { what },
+                        None => Note::Replaced { what },
+                    });
                 }
-            });
+            }
         }
         found
     }
 
     /// How many files are not what they should be.
     pub(crate) fn bad(&self) -> usize {
-        self.parts.iter().filter(|part| part.is_bad).count()
+        self.parts.iter().filter(|part| part.bad.is_some()).count()
     }
 
     /// Takes over new content of one file if all is good with it.
@@ -224,7 +243,13 @@ impl Part {
         // Before it is read: a change in between is seen then.
         let watch = Watch::new(Fingerprint::of(&[&path]));
         let content = kind.read(&path).map_err(|problem| place.refuse(problem))?;
-        Ok(Self { authority, kind, path, place, watch, content, is_bad: false })
+        Ok(Self { authority, kind, path, place, watch, content, bad: None })
+    }
+
+    fn is_tried_again(&mut self) -> bool {
+        let Some(bad) = &mut self.bad else { return false };
+        bad.looks += 1;
+        bad.looks >= LOOKS_UNTIL_AGAIN
     }
 
     fn what(&self) -> String {

@@ -10,6 +10,7 @@ use pki_types::{
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -70,7 +71,26 @@ pub(crate) struct Ca {
     pem: String,
     name: String,
     window: Window,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
+}
+
+/// A key that is wiped at its end, as far as it is in the hands of the library that makes certificates.
+struct Key(Zeroizing<KeyPair>);
+
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(message)
+    }
 }
 
 /// A leaf certificate and its key.
@@ -120,8 +140,8 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = Zeroizing::new(new_key()?);
-        let certificate = params.signed_by(&*key, &self.issuer)?.der().clone();
+        let key = new_key()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
         Ok(Leaf { certificate, key: pkcs8(&key) })
     }
 
@@ -152,7 +172,7 @@ impl Ca {
 
     /// Certificate and key, as [`Ca::from_pem`] reads them.
     pub(crate) fn to_pem(&self) -> Zeroizing<String> {
-        let key = Zeroizing::new(self.issuer.key().serialize_pem());
+        let key = Zeroizing::new(self.issuer.key().0.serialize_pem());
         // With room for both, so that growing leaves no copies behind.
         let mut text = Zeroizing::new(String::with_capacity(self.pem.len() + key.len()));
         text.push_str(&self.pem);
@@ -179,6 +199,7 @@ impl Ca {
         }
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
             .map_err(|_| "its key is no PKCS#8 key for P-256")?;
+        let key = Key(Zeroizing::new(key));
         if key.der_bytes() != &*certificate.public_key().subject_public_key.data {
             return Err("its key does not belong to its certificate");
         }
@@ -203,8 +224,8 @@ pub(crate) fn request(identity: &Identity) -> Result<Request, Error> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let key = Zeroizing::new(new_key()?);
-    Ok(Request { pem: params.serialize_request(&*key)?.pem()?, key: pkcs8(&key) })
+    let key = new_key()?;
+    Ok(Request { pem: params.serialize_request(&key)?.pem()?, key: pkcs8(&key) })
 }
 
 /// The lines of the first certificate in a text that holds one.
@@ -216,12 +237,12 @@ fn certificate_section(text: &[u8]) -> Option<String> {
     Some(format!("{}\n", &text[start..end]))
 }
 
-fn new_key() -> Result<KeyPair, Error> {
-    Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+fn new_key() -> Result<Key, Error> {
+    Ok(Key(Zeroizing::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)))
 }
 
-fn pkcs8(key: &KeyPair) -> Zeroizing<PrivatePkcs8KeyDer<'static>> {
-    Zeroizing::new(PrivatePkcs8KeyDer::from(key.serialize_der()))
+fn pkcs8(key: &Key) -> Zeroizing<PrivatePkcs8KeyDer<'static>> {
+    Zeroizing::new(PrivatePkcs8KeyDer::from(key.0.serialize_der()))
 }
 
 fn authority(

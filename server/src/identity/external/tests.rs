@@ -178,6 +178,21 @@ async fn the_command_gets_the_request_and_no_more_of_the_environment_than_it_nee
 }
 
 #[tokio::test]
+async fn the_command_inherits_neither_files_nor_sockets_of_ours() {
+    let (_directory, dir) = place();
+    let _file = fs::File::create(format!("{dir}/open")).expect("there is room");
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&socket));
+    let socket = fs::read_link(link).expect("it is open").display().to_string();
+    let request = x509::request(&identity()).expect("a key can be made");
+    let list = source("/bin/ls", &["-l", "/proc/self/fd"], MAX_TIMEOUT);
+    let (output, _) = list.run(&identity(), &request).await.expect("it prints all");
+    let output = String::from_utf8(output).expect("it is UTF-8");
+    assert!(socket.starts_with("socket:[") && output.contains("-> pipe:["), "{socket} {output}");
+    assert!(!output.contains(&socket) && !output.contains(&dir), "{output}");
+}
+
+#[tokio::test]
 async fn no_more_than_four_run_at_once() {
     let (_directory, dir) = place();
     fs::create_dir(format!("{dir}/running")).expect("there is room");

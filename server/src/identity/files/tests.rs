@@ -1,14 +1,18 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use alts_handshake::SystemRandom;
 use pki_types::UnixTime;
 use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384, SanType, date_time_ymd};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use super::load;
+use super::{FileSource, load};
 use crate::{
     config::{self, Configured, Source},
-    identity::pki::{self, Pki, write},
+    identity::{
+        Source as _,
+        pki::{self, Pki, write},
+    },
     snapshot::Snapshot,
 };
 
@@ -218,4 +222,21 @@ fn refused(place: &str, cases: &[(&str, Spoil)]) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_are_not_read_while_a_reading_of_them_hangs() {
+    let (directory, _) = good();
+    let launch = config::read(&directory.path().join("altsd.toml")).expect("it is good");
+    let Source::Configured(Configured { mut files, .. }) = launch.source else {
+        panic!("a file is no dev mode")
+    };
+    let entry = files.identities.remove(0);
+    let identity = entry.account.value.clone();
+    let source = FileSource::new(entry, Arc::new(SystemRandom::new()));
+    let hanging = source.reading.clone().try_acquire_owned().expect("nobody reads");
+    let an_hour = Duration::from_secs(3_600);
+    assert!(timeout(an_hour, source.obtain(&identity, now())).await.is_err());
+    drop(hanging);
+    assert!(source.obtain(&identity, now()).await.is_ok());
 }

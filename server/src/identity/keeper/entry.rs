@@ -30,13 +30,30 @@ pub(super) struct Entry {
     pub(super) problem: Option<(&'static str, String)>,
     /// Counts the changes of its files: the same problem with other files is another bad state.
     pub(super) generation: u64,
-    pub(super) noted: Option<(u64, &'static str)>,
+    pub(super) noted: Option<BadState>,
     pub(super) waiting: Vec<Waiting>,
+}
+
+/// What makes one bad state another: the files, the problem, and whether the old certificate still serves.
+#[derive(PartialEq, Eq)]
+pub(super) struct BadState {
+    generation: u64,
+    code: &'static str,
+    old_serves: bool,
 }
 
 pub(super) enum Waiting {
     Rotate(oneshot::Sender<Result<Status, RotateError>>),
     Demand(oneshot::Sender<Result<(), DemandError>>),
+}
+
+impl Waiting {
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Rotate(answer) => !answer.is_closed(),
+            Self::Demand(answer) => !answer.is_closed(),
+        }
+    }
 }
 
 impl Entry {
@@ -61,7 +78,7 @@ impl Entry {
         if self.source.origin().is_renewed_by_us() {
             decide(now, self.held.as_ref(), self.failing.as_ref(), self.wanted)
         } else {
-            decide_for_files(now, self.failing.as_ref(), self.wanted)
+            decide_for_files(now, self.held.as_ref(), self.failing.as_ref(), self.wanted)
         }
     }
 
@@ -74,14 +91,35 @@ impl Entry {
         format!("certificate of {}", self.identity)
     }
 
+    fn is_valid(&self, now: UnixTime) -> bool {
+        self.held.is_some_and(|held| held.is_valid(now))
+    }
+
+    /// A job has ended. What was wanted since it began is not done by it: its files may have changed behind it.
+    fn is_done(&mut self) {
+        if self.wanted == Wanted::InTurn {
+            self.wanted = Wanted::No;
+        }
+    }
+
     pub(super) fn succeed(&mut self, credentials: &Credentials, draw: u64) -> Note {
         self.hold(credentials, draw);
-        self.wanted = Wanted::No;
+        self.is_done();
         (self.failing, self.problem) = (None, None);
         match self.noted.take() {
             Some(_) => Note::Good { what: self.what() },
             None => Note::Replaced { what: self.what() },
         }
+    }
+
+    /// The files have changed while they were read. The watch sees it, and then another job is started.
+    pub(super) fn put_off(&mut self, now: UnixTime) {
+        self.is_done();
+        // Otherwise it would be due at once.
+        if self.failing.is_some() || !self.is_valid(now) {
+            self.failing = Some(Failing::steadily(self.failing, now));
+        }
+        self.answer_failed("files_changing", "the files are being changed; try again");
     }
 
     /// The note of a new bad state. Of one that goes on there is none.
@@ -90,24 +128,35 @@ impl Entry {
             Failing::again(self.failing, self.held.as_ref(), now, draw)
         } else {
             // Either they change or time makes them good.
-            self.wanted = Wanted::No;
+            self.is_done();
             Failing::steadily(self.failing, now)
         });
         let (code, problem) = (error.code(), error.to_string());
         self.problem = Some((code, problem.clone()));
-        let state = Some((self.generation, code));
-        let is_new = mem::replace(&mut self.noted, state) != state;
-        is_new.then(|| Note::Bad { what: self.what(), code, problem })
+        let old_serves = self.is_valid(now);
+        let state = Some(BadState { generation: self.generation, code, old_serves });
+        let is_new = self.noted != state;
+        self.noted = state;
+        is_new.then(|| Note::Bad { what: self.what(), code, problem, old_serves })
+    }
+
+    /// Whether one more may wait.
+    pub(super) fn has_room(&mut self) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            // Those who have given up leave room for others.
+            self.waiting.retain(Waiting::is_awaited);
+        }
+        self.waiting.len() < MAX_WAITING
     }
 
     /// The answer to a demand, or nothing if it must wait.
     pub(super) fn demand(&mut self, now: UnixTime) -> Option<Result<(), DemandError>> {
         // Somebody else's demand may have been met since this one was sent.
-        if self.held.is_some_and(|held| held.is_valid(now)) {
+        if self.is_valid(now) {
             return Some(Ok(()));
         }
         self.is_warm = true;
-        if self.waiting.len() >= MAX_WAITING {
+        if !self.has_room() {
             return Some(Err(DemandError::Busy));
         }
         let is_coming = self.is_in_work || matches!(self.decide(now), Decision::Renew { .. });
@@ -115,34 +164,32 @@ impl Entry {
     }
 
     fn not_served(&self) -> DemandError {
-        let expired = "it is not valid now, and no newer one has come";
-        let problem = self.problem.as_ref().map_or(expired, |(_, problem)| problem);
-        DemandError::Failed { account: self.identity.account().to_owned(), problem: problem.to_owned() }
+        let code = self.problem.as_ref().map_or("own_certificate_not_valid", |(code, _)| code);
+        DemandError::Failed { account: self.identity.account().to_owned(), code }
     }
 
     /// Answers all who wait, by how it is now.
     pub(super) fn answer(&mut self) {
-        match self.problem.as_ref().map(|(_, problem)| problem.clone()) {
-            Some(problem) => self.answer_failed(&problem),
-            None => {
-                for waiting in mem::take(&mut self.waiting) {
-                    // Who has gone away needs no answer.
-                    match waiting {
-                        Waiting::Rotate(answer) => drop(answer.send(Ok(self.status()))),
-                        Waiting::Demand(answer) => drop(answer.send(Ok(()))),
-                    }
-                }
+        if let Some((code, problem)) = self.problem.clone() {
+            return self.answer_failed(code, &problem);
+        }
+        for waiting in mem::take(&mut self.waiting) {
+            // Who has gone away needs no answer.
+            match waiting {
+                Waiting::Rotate(answer) => drop(answer.send(Ok(self.status()))),
+                Waiting::Demand(answer) => drop(answer.send(Ok(()))),
             }
         }
     }
 
-    pub(super) fn answer_failed(&mut self, problem: &str) {
-        let (account, problem) = (self.identity.account().to_owned(), problem.to_owned());
+    fn answer_failed(&mut self, code: &'static str, problem: &str) {
         for waiting in mem::take(&mut self.waiting) {
-            let (account, problem) = (account.clone(), problem.clone());
+            let account = self.identity.account().to_owned();
             match waiting {
-                Waiting::Rotate(answer) => drop(answer.send(Err(RotateError::Failed { account, problem }))),
-                Waiting::Demand(answer) => drop(answer.send(Err(DemandError::Failed { account, problem }))),
+                Waiting::Rotate(answer) => {
+                    drop(answer.send(Err(RotateError::Failed { account, problem: problem.to_owned() })));
+                }
+                Waiting::Demand(answer) => drop(answer.send(Err(DemandError::Failed { account, code }))),
             }
         }
     }

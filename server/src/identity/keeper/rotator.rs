@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    DemandError, Issued, NodeState, Observe, RotateError, Shared, Status,
-    entry::{Entry, MAX_WAITING, Waiting},
+    DemandError, Issued, MAX_COMMANDS, NodeState, Observe, RotateError, Shared, Status,
+    entry::{Entry, Waiting},
 };
 use crate::identity::{
     Random, SourceError, install,
@@ -100,13 +100,17 @@ impl Rotator {
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, poll: Duration) {
         let mut poll = interval(poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut received = Vec::new();
         loop {
             let wait = self.turn();
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => return,
-                },
+                // All that wait, as each turn looks at all identities.
+                count = commands.recv_many(&mut received, MAX_COMMANDS) => {
+                    if count == 0 {
+                        return;
+                    }
+                    received.drain(..).for_each(|command| self.obey(command));
+                }
                 Some(done) = self.jobs.join_next() => self.finish(done),
                 Some(looked) = self.looks.join_next() => self.looked(looked),
                 _ = poll.tick() => self.look(),
@@ -186,10 +190,8 @@ impl Rotator {
                 self.shared.current.publish(snapshot);
                 Some(entry.succeed(&credentials, draw))
             }
-            // The watch sees the change, and then another job is started.
             Err(SourceError::Changing { .. }) => {
-                entry.wanted = Wanted::No;
-                entry.answer_failed("the files are being changed; try again");
+                entry.put_off(now);
                 return;
             }
             Err(error) => entry.fail(&error, now, draw),
@@ -208,7 +210,7 @@ impl Rotator {
                     let _ = answer.send(Err(RotateError::Unknown { account }));
                     return;
                 };
-                if entry.waiting.len() >= MAX_WAITING {
+                if !entry.has_room() {
                     let _ = answer.send(Err(RotateError::Busy));
                     return;
                 }
@@ -302,8 +304,11 @@ impl Rotator {
     /// The one place that logs.
     fn tell(&self, note: &Note) {
         match note {
-            Note::Bad { what, code, problem } => {
+            Note::Bad { what, code, problem, old_serves: true } => {
                 tracing::warn!(code, "{what}: the old stays in use: {problem}");
+            }
+            Note::Bad { what, code, problem, old_serves: false } => {
+                tracing::error!(code, "{what}: none is valid now: {problem}");
             }
             Note::Good { what } => tracing::info!("{what}: good again, and in use"),
             Note::Replaced { what } => tracing::info!("{what}: new, and in use"),

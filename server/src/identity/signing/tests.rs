@@ -157,6 +157,37 @@ fn the_issuer_is_renewed_at_half_of_its_life_and_leaves_are_good_for_ten_years()
 }
 
 #[test]
+fn an_issuer_that_cannot_be_renewed_issues_to_its_end() {
+    let (_outer, settings) = place();
+    let service = SigningService::create(&settings, at(NOW), random()).expect("there is room");
+    let first = service.describe().issuer;
+    // Where the new one would be written.
+    let obstacle = settings.directory.join(".issuer.pem.new");
+    fs::create_dir(&obstacle).expect("there is room");
+    for now in [NOW + YEAR / 2 + 60, NOW + YEAR / 2 + 61, NOW + 3 * YEAR / 4, first.not_after - 600] {
+        let credentials = service.issue(&mail(), at(now)).expect("the issuer is still valid");
+        assert_eq!(trust_of(&service).check_own(&credentials, at(now)), Ok(()), "{now}");
+        assert_eq!(service.describe().issuer, first);
+    }
+    let error = service.issue(&mail(), at(first.not_after + 1)).map(drop).expect_err("it is over");
+    assert!(matches!(error, Error::State(_)), "{error}");
+    // It is tried again before long, and not for each leaf.
+    fs::remove_dir(&obstacle).expect("it is empty");
+    let last = first.not_after - 600;
+    assert!(service.issue(&mail(), at(last + 1)).is_ok_and(|leaf| leaf.validity().1 == first.not_after));
+    service.issue(&mail(), at(last - 3_600)).expect("it is valid");
+    assert_ne!(service.describe().issuer, first);
+}
+
+#[test]
+fn a_directory_that_inherits_its_group_lets_nobody_in_by_that() {
+    let (_outer, settings) = place();
+    SigningService::create(&settings, at(NOW), random()).expect("there is room");
+    chmod(&settings.directory, 0o2700);
+    assert!(SigningService::open(&settings, at(NOW), random()).is_ok());
+}
+
+#[test]
 fn a_leaf_does_not_outlive_the_root() {
     let service = in_memory();
     let end = service.describe().root.not_after;

@@ -21,7 +21,9 @@ use crate::{
         Origin,
         files::{self, FileSource},
         keeper::bench::{Memory, Mode, NOW, Scripted, TestClock, at, identity, random, signing_service},
+        keeper::entry::MAX_WAITING,
         pki::{self, Pki, write},
+        rotation::LONGEST_PAUSE,
         watch::TrustSettings,
     },
     snapshot::{Current, Snapshot},
@@ -269,7 +271,7 @@ async fn bad_files_leave_the_old_identity_with_one_line_each_and_good_ones_end_t
         let notes = bench.polls().await;
         let (bad, other): (Vec<_>, Vec<_>) = notes.iter().partition(|note| matches!(note, Note::Bad { .. }));
         assert_eq!((bad.len(), other.len()), (1, 1), "{code}: {notes:?}");
-        let Note::Bad { what, code: found, problem } = bad[0] else { unreachable!() };
+        let Note::Bad { what, code: found, problem, old_serves: true } = bad[0] else { unreachable!() };
         assert_eq!((&**what, *found), (&*format!("certificate of {ORDERS}"), *code), "{problem}");
         assert!(problem.contains("altsd.toml:") && problem.contains("identity[0]"), "{problem}");
         assert!(Arc::ptr_eq(&bench.held(ORDERS), &old), "{code}");
@@ -468,6 +470,34 @@ async fn revocation_lists_are_read_again_when_they_change_and_bad_ones_are_told_
 }
 
 #[tokio::test]
+async fn a_bad_file_is_read_again_though_it_does_not_change() {
+    let (directory, _) = good();
+    let dir = directory.path();
+    let other = "\n[[trust]]\nauthority = \"other.example\"\nroots = [\"more.pem\"]\n\
+                 crls = [\"one.crl\", \"two.crl\"]\n";
+    write(dir, "altsd.toml", &format!("{CONFIG}{other}"));
+    let list = revocation_list(2030);
+    write(dir, "one.crl", &list.repeat(200));
+    write(dir, "two.crl", &list);
+    let mut bench = Bench::with_files(dir);
+    // Beside the other file it is too much.
+    write(dir, "two.crl", &list.repeat(100));
+    assert_eq!(codes(&bench.polls().await), ["crls_too_many"]);
+    for _ in 0..130 {
+        bench.poll().await;
+    }
+    assert_eq!(bench.memory.notes(), [], "it is the same bad state");
+    write(dir, "one.crl", &list);
+    let mut found = bench.polls().await;
+    assert_eq!((codes(&found), bench.memory.state().trust_files_bad), (vec!["replaced"], 1));
+    for _ in 0..60 {
+        bench.poll().await;
+    }
+    found = bench.memory.notes();
+    assert_eq!((codes(&found), bench.memory.state().trust_files_bad), (vec!["good"], 0));
+}
+
+#[tokio::test]
 async fn files_are_read_at_once_when_an_operator_says_so() {
     let (directory, pki) = good();
     let mut bench = Bench::with_files(directory.path());
@@ -502,7 +532,50 @@ async fn files_that_have_expired_are_an_error_at_once_and_not_ready() {
     bench.settle().await;
     assert!(!*bench.ready.borrow());
     let answer = bench.demand(ORDERS).await.expect("it is answered");
-    assert!(matches!(&answer, Err(DemandError::Failed { .. })), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(DemandError::Failed { code: "peer_certificate_expired", .. })),
+        "{answer:?}"
+    );
+    // The operator is told once, of each.
+    bench.clock.set(bench.clock.get() + 600);
+    let notes = bench.polls().await;
+    let is_end =
+        |note: &Note| matches!(note, Note::Bad { code: "peer_certificate_expired", old_serves: false, .. });
+    assert!(notes.len() == 2 && notes.iter().all(is_end), "{notes:?}");
+    assert_eq!(bench.memory.state().failing, 2);
+}
+
+#[tokio::test]
+async fn files_that_change_behind_the_back_of_a_job_are_read_again() {
+    let (directory, pki) = good();
+    let mut bench = Bench::with_files(directory.path());
+    let answer = bench.rotate(ORDERS);
+    bench.rotator.turn();
+    let done = bench.rotator.jobs.join_next().await.expect("it was started");
+    // The job has read the old files; before it is heard, the watch tells of new ones.
+    let new = pki.leaf(ORDERS);
+    issue(directory.path(), ORDERS, &new);
+    for _ in 0..2 {
+        bench.rotator.look();
+        let looked = bench.rotator.looks.join_next().await.expect("it was started");
+        bench.rotator.looked(looked);
+    }
+    bench.rotator.finish(done);
+    assert!(answer.await.expect("it is answered").is_ok());
+    bench.settle().await;
+    assert_eq!(bench.held(ORDERS).chain_der(), new.credentials().chain_der());
+}
+
+#[tokio::test]
+async fn who_has_given_up_leaves_room_for_others() {
+    let source = Scripted::new(&signing_service());
+    let mut bench = Bench::with_source(&source, &[ORDERS], false);
+    let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| bench.demand(ORDERS)).collect();
+    assert_eq!(bench.demand(ORDERS).await.expect("it is answered"), Err(DemandError::Busy));
+    drop(waiting.pop());
+    let answer = bench.demand(ORDERS);
+    bench.settle().await;
+    assert_eq!(answer.await.expect("it is answered"), Ok(()));
 }
 
 #[tokio::test]
@@ -565,13 +638,18 @@ async fn a_source_that_fails_is_one_line_and_the_old_certificate_serves_to_its_e
         bench.clock.set(end + 1);
         bench.settle().await;
         assert!(!bench.memory.state().ready && !*bench.ready.borrow());
+        // The next try tells that nothing serves any more.
+        bench.clock.set(end + LONGEST_PAUSE.as_secs());
+        bench.settle().await;
+        let notes = bench.memory.notes();
+        assert!(matches!(&notes[..], [Note::Bad { old_serves: false, .. }]), "{notes:?}");
         // In the pause a handshake gets the last problem at once, and an operator another try.
         bench.rotator.entries.get_mut(ORDERS).expect("it is there").wanted = Wanted::No;
         let answer = bench.demand(ORDERS);
         bench.settle().await;
         let answer = answer.await.expect("it is answered");
         assert!(
-            matches!(&answer, Err(DemandError::Failed { problem, .. }) if !problem.is_empty()),
+            matches!(&answer, Err(DemandError::Failed { code, .. }) if *code == failure.code),
             "{answer:?}"
         );
         source.set(Mode::Issue);
