@@ -27,7 +27,7 @@ use crate::{clock::Clock, shares::Shares};
 const MAX_SEARCHES: usize = 4;
 
 /// Of these, for callers of one user: who makes his own searches long keeps nobody else waiting.
-const MAX_SEARCHES_OF_ONE_USER: usize = 1;
+const MAX_SEARCHES_OF_ONE_USER: usize = 2;
 
 /// Known callers that are checked at once. Apart, so that they do not wait for those who must be looked for.
 const MAX_CHECKS: usize = 4;
