@@ -19,6 +19,7 @@ use super::{
     kubernetes::{Kubernetes, KubernetesProblem, KubernetesSettings},
     process::{Process, Seen},
     selector::{Kind, Selector, common},
+    unmapped::Unmapped,
     workload::{Wanted, Workloads},
 };
 use crate::{clock::Clock, shares::Shares};
@@ -44,6 +45,7 @@ pub(crate) struct Attestor(Arc<Shared>);
 
 struct Shared {
     wanted: Wanted,
+    unmapped: Unmapped,
     hashes: Hashes,
     kubernetes: Option<Kubernetes>,
     clock: Arc<dyn Clock>,
@@ -80,6 +82,7 @@ impl Attestor {
         let kubernetes = kubernetes.map(|settings| Kubernetes::new(settings, clock.clone())).transpose()?;
         Ok(Self(Arc::new(Shared {
             wanted,
+            unmapped: Unmapped::here(),
             hashes: Hashes::default(),
             kubernetes,
             clock,
@@ -129,11 +132,13 @@ impl Shared {
         let facts = process.facts();
         let mut found = Found::new();
         let mut say = |kind, value: &str| found.extend(Selector::new(kind, value));
-        say(Kind::Uid, &facts.uid.to_string());
-        if let Some(name) = self.name(User::from_uid(Uid::from_raw(facts.uid)))? {
-            say(Kind::User, &name.name);
+        if !self.unmapped.is_uid(facts.uid) {
+            say(Kind::Uid, &facts.uid.to_string());
+            if let Some(name) = self.name(User::from_uid(Uid::from_raw(facts.uid)))? {
+                say(Kind::User, &name.name);
+            }
         }
-        if of.is_gid_known(process) {
+        if of.is_gid_known(process) && !self.unmapped.is_gid(facts.gid) {
             say(Kind::Gid, &facts.gid.to_string());
             if let Some(name) = self.name(Group::from_gid(Gid::from_raw(facts.gid)))? {
                 say(Kind::Group, &name.name);

@@ -17,6 +17,7 @@ mod kubernetes;
 mod process;
 mod selector;
 mod sock_diag;
+mod unmapped;
 mod workload;
 
 pub(crate) use attestor::{Attestor, AttestorProblem};
