@@ -162,7 +162,11 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
         let handshaker = Handshaker::new(shared.clone(), entitlement.clone()).into_server();
         let whoami = WhoAmI::new(entitlement).into_server();
         let services = Routes::new(handshaker).add_service(whoami).add_service(health.clone());
-        opened.push((Listener::open(&configured.address)?, services, listener_limits(&launch.limits)));
+        opened.push((
+            Listener::open(&configured.address)?,
+            services,
+            listener_limits(&launch.limits, &configured.callers),
+        ));
     }
     if let Some(listener) = admin {
         opened.push((listener, admin::services(Kept { keeper, current }, clock), admin::LIMITS));
@@ -226,9 +230,13 @@ fn places(launch: &Launch) -> HashMap<String, Arc<Semaphore>> {
     all.map(|identity| (identity.account().to_owned(), places())).collect()
 }
 
-fn listener_limits(limits: &Limits) -> ListenerLimits {
+fn listener_limits(limits: &Limits, callers: &Callers) -> ListenerLimits {
     ListenerLimits {
         connections: limits.max_connections,
+        connections_of_one_user: match callers {
+            Callers::Fixed(_) => limits.max_connections,
+            Callers::Attested => limits.max_connections.div_ceil(2),
+        },
         streams_per_connection: limits.max_concurrent_streams,
     }
 }
@@ -236,8 +244,9 @@ fn listener_limits(limits: &Limits) -> ListenerLimits {
 /// Room for file descriptors beside those of connections.
 const OTHER_FILES: u64 = 512;
 
-/// Most file descriptors that one connection takes: its own, and those by which its caller is held fast.
-const FILES_OF_A_CONNECTION: usize = 3;
+/// File descriptors that one connection takes: its own, and three by which its caller is held fast, the process, its
+/// directory and its executable. Only where several processes have a TCP connection, it takes three for each.
+const FILES_OF_A_CONNECTION: usize = 4;
 
 /// Raises the limit of open files to what the configured connections need, and says so if it cannot be. No higher:
 /// the commands of an operator inherit it, and some close every descriptor that they might have.

@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::os::unix::process::CommandExt;
+use std::{
+    io::Read,
+    net::TcpStream,
+    os::unix::{net::UnixStream, process::CommandExt},
+};
 
 use alts_proto::gcp::{Identity, handshaker_req::ReqOneof};
 use nix::unistd::{geteuid, getuid};
@@ -167,4 +171,32 @@ async fn a_handshake_that_waits_too_long_for_its_certificate_did_have_its_start(
     stream.send(Some(ReqOneof::ClientStart(client_start()))).await;
     let status = stream.receive().await.expect_err("no certificate comes");
     assert!(status.message().starts_with("handshake_timeout: "), "{status}");
+}
+
+#[test]
+fn a_user_who_closes_no_connection_leaves_half_of_them_to_others() {
+    if !geteuid().is_root() {
+        return println!("skipped: to run programs as other users is for root");
+    }
+    let node = Node::start_with(&format!(
+        "[handshaker]\nmax_connections = 4\n[signing_service]\nauthorities = [\"x.example\"]\n\
+         [[workload]]\nservice_account = \"alice@x.example\"\nselectors = [\"uid:{ALICE}\"]\n"
+    ));
+    // Two are taken, all others are closed at once.
+    let mut unix: Vec<_> =
+        (0..8).map(|_| UnixStream::connect(node.at("s.sock")).expect("it listens")).collect();
+    let mut tcp: Vec<_> = (0..8).map(|_| TcpStream::connect(node.address).expect("it listens")).collect();
+    // The server speaks first only on those that it has taken.
+    let mut open = (0, 0);
+    unix.iter_mut().for_each(|socket| open.0 += socket.read(&mut [0]).expect("it says or closes"));
+    tcp.iter_mut().for_each(|socket| open.1 += socket.read(&mut [0]).unwrap_or_default());
+    // The one that has seen the daemon listen may just be ending.
+    assert!((1..=2).contains(&open.0) && open.1 == 2, "{open:?}");
+    assert!(node.log().contains("reason=\"connections_too_many\" uid=0"), "{}", node.log());
+    for handshaker in node.handshakers() {
+        let mut command = node.command_of_anybody(&["handshake", "--handshaker", &handshaker]);
+        command.uid(ALICE).gid(ALICE);
+        let (code, _, stderr) = output(command);
+        assert_eq!(code, Some(0), "{handshaker}: {stderr}");
+    }
 }

@@ -27,7 +27,8 @@ pub(crate) use certificates::Kept;
 const MODE: u32 = 0o600;
 
 /// A few operators and their programs. The handshaker's callers are on sockets of their own.
-pub(crate) const LIMITS: ListenerLimits = ListenerLimits { connections: 16, streams_per_connection: 16 };
+pub(crate) const LIMITS: ListenerLimits =
+    ListenerLimits { connections: 16, connections_of_one_user: 16, streams_per_connection: 16 };
 
 /// Why the admin socket does not open.
 #[derive(Debug, thiserror::Error)]

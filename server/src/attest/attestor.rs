@@ -20,6 +20,7 @@ use super::{
     process::{Process, Seen},
     search::Search,
     selector::{Kind, Selector, common},
+    unmapped::Unmapped,
     workload::{Wanted, Workloads},
 };
 use crate::{clock::Clock, shares::Shares};
@@ -31,7 +32,7 @@ const MAX_LOOKS: usize = 3;
 const MAX_SEARCHES: usize = 4;
 
 /// Of these, for callers of one user: who makes his own searches long keeps nobody else waiting.
-const MAX_SEARCHES_OF_ONE_USER: usize = 1;
+const MAX_SEARCHES_OF_ONE_USER: usize = 2;
 
 /// Known callers that are checked at once. Apart, so that they do not wait for those who must be looked for.
 const MAX_CHECKS: usize = 4;
@@ -48,6 +49,7 @@ pub(crate) struct Attestor(Arc<Shared>);
 
 struct Shared {
     wanted: Wanted,
+    unmapped: Unmapped,
     hashes: Hashes,
     kubernetes: Option<Kubernetes>,
     clock: Arc<dyn Clock>,
@@ -85,6 +87,7 @@ impl Attestor {
         let kubernetes = kubernetes.map(|settings| Kubernetes::new(settings, clock.clone())).transpose()?;
         Ok(Self(Arc::new(Shared {
             wanted,
+            unmapped: Unmapped::here(),
             hashes: Hashes::default(),
             kubernetes,
             clock,
@@ -154,11 +157,13 @@ impl Shared {
         let facts = process.facts();
         let mut found = Found::new();
         let mut say = |kind, value: &str| found.extend(Selector::new(kind, value));
-        say(Kind::Uid, &facts.uid.to_string());
-        if let Some(name) = self.name(User::from_uid(Uid::from_raw(facts.uid)))? {
-            say(Kind::User, &name.name);
+        if !self.unmapped.is_uid(facts.uid) {
+            say(Kind::Uid, &facts.uid.to_string());
+            if let Some(name) = self.name(User::from_uid(Uid::from_raw(facts.uid)))? {
+                say(Kind::User, &name.name);
+            }
         }
-        if of.is_gid_known(process) {
+        if of.is_gid_known(process) && !self.unmapped.is_gid(facts.gid) {
             say(Kind::Gid, &facts.gid.to_string());
             if let Some(name) = self.name(Group::from_gid(Gid::from_raw(facts.gid)))? {
                 say(Kind::Group, &name.name);

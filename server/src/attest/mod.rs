@@ -18,6 +18,7 @@ mod process;
 mod search;
 mod selector;
 mod sock_diag;
+mod unmapped;
 mod workload;
 
 pub(crate) use attestor::{Attestor, AttestorProblem};

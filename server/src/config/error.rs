@@ -85,6 +85,8 @@ pub(crate) enum Problem {
     SpiffeIdTwice { account: String },
     #[error("line {line} defines it as {known}; give both the same spiffe_id")]
     SpiffeIdDiffers { known: String, line: usize },
+    #[error("{spiffe_id} is a name of {account} in line {line} already; a SPIFFE ID is of one account")]
+    SpiffeIdOfAnother { spiffe_id: String, account: String, line: usize },
     #[error("no [[identity]] and no [[workload]] has account {account}")]
     IdentityUndefined { account: String },
     #[error(

@@ -74,6 +74,20 @@ impl Identities {
         self.accounts.get(account).map(|(identity, _)| identity)
     }
 
+    /// Adds an account that there is not. No two may share a SPIFFE ID: who looks only at that takes one for the other.
+    fn define(&mut self, identity: &Placed<Identity>) -> Result<(), Error> {
+        let Placed { value, place } = identity;
+        if let Some(spiffe_id) = value.spiffe_id()
+            && let Some((other, line)) =
+                self.accounts.values().find(|(other, _)| other.spiffe_id() == Some(spiffe_id))
+        {
+            let (spiffe_id, account) = (spiffe_id.as_str().to_owned(), other.account().to_owned());
+            return Err(place.refuse(Problem::SpiffeIdOfAnother { spiffe_id, account, line: *line }));
+        }
+        self.accounts.insert(value.account().to_owned(), (value.clone(), place.line));
+        Ok(())
+    }
+
     pub(super) fn has_workloads(&self) -> bool {
         self.workloads.iter().next().is_some()
     }
@@ -140,12 +154,11 @@ impl Text<'_> {
         let key = |name: &str| format!("identity[{index}].{name}");
         let account = self.required(&table.account, at, key("account"))?.map(|name| account(name))?;
         let identity = self.with_spiffe_id(account, table.spiffe_id.as_ref(), key("spiffe_id"))?;
-        let name = identity.value.account().to_owned();
-        let line = identity.place.line;
-        if let Some((_, line)) = identities.accounts.insert(name, (identity.value.clone(), line)) {
-            let problem = Problem::AccountTwice { account: identity.value.account().to_owned(), line };
+        if let Some((_, line)) = identities.accounts.get(identity.value.account()) {
+            let problem = Problem::AccountTwice { account: identity.value.account().to_owned(), line: *line };
             return Err(identity.place.refuse(problem));
         }
+        identities.define(&identity)?;
         if table.certificate_chain.is_none() && table.private_key.is_none() {
             identities.issued.push(identity);
             return Ok(());
@@ -241,8 +254,8 @@ impl Text<'_> {
                 Ok(known.clone())
             }
             None => {
-                let (identity, line) = (wanted.value.clone(), wanted.place.line);
-                identities.accounts.insert(identity.account().to_owned(), (identity.clone(), line));
+                let identity = wanted.value.clone();
+                identities.define(&wanted)?;
                 identities.issued.push(wanted);
                 Ok(identity)
             }

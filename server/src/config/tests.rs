@@ -376,6 +376,18 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "25: identity[0].spiffe_id",
             "spiffe://prod.example.com/stock is a SPIFFE ID and so the only name",
         ),
+        (
+            "service_accounts = [\"cart@prod.example.com\", \"stock@PROD.example.com\"]",
+            "service_account = \"a@prod.example.com\"\nspiffe_id = \"spiffe://prod.example.com/orders\"",
+            "16: workload[1].service_account",
+            "spiffe://prod.example.com/orders is a name of orders@prod.example.com in line 11 already",
+        ),
+        (
+            "\"spiffe://prod.example.com/batch\"",
+            "\"spiffe://prod.example.com/orders\"",
+            "20: workload[2].spiffe_id",
+            "spiffe://prod.example.com/orders is a name of orders@prod.example.com in line 11 already",
+        ),
         // Selectors.
         ("selectors = [\"uid:1001\"]", "", "15: workload[1].selectors", "is missing"),
         ("[\"uid:1001\"]", "[]", "17: workload[1].selectors", ""),

@@ -1,4 +1,4 @@
-//! A connection of a caller, which holds its place among the connections of its listener until it is closed.
+//! A connection of a caller, which holds its places among the connections of its listener until it is closed.
 
 use std::{
     io,
@@ -14,16 +14,16 @@ use tonic::transport::server::Connected;
 
 use crate::attest::Caller;
 
-/// An accepted socket, who is at its other end, and its place.
+/// An accepted socket, who is at its other end, and its places: one of all, one of its user.
 pub(crate) struct Connection<S> {
     socket: S,
     caller: Caller,
-    _place: OwnedSemaphorePermit,
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn new(socket: S, caller: Caller, place: OwnedSemaphorePermit) -> Self {
-        Self { socket, caller, _place: place }
+    pub(crate) fn new(socket: S, caller: Caller, places: [OwnedSemaphorePermit; 2]) -> Self {
+        Self { socket, caller, _places: places }
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 use tonic::{service::Routes, transport::Server};
 
 use super::connection::Connection;
-use crate::{attest::Caller, config::Address};
+use crate::{attest::Caller, config::Address, shares::Shares};
 
 /// Bytes that one stream may send ahead of being read. A handshake is smaller; larger requests wait for room.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -51,6 +51,8 @@ pub(crate) enum ListenError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListenerLimits {
     pub(crate) connections: usize,
+    /// Of these, for one user. Further ones are closed at once.
+    pub(crate) connections_of_one_user: usize,
     pub(crate) streams_per_connection: u32,
 }
 
@@ -93,8 +95,7 @@ impl Listener {
                     let caller = Caller::of_tcp(&socket);
                     Ok((socket, caller))
                 };
-                let incoming = incoming(listener, limits.connections, accept);
-                server.serve_with_incoming_shutdown(incoming, stop).await
+                server.serve_with_incoming_shutdown(incoming(listener, limits, accept), stop).await
             }
             Self::Unix(listener) => {
                 let accept = async |listener: &UnixListener| {
@@ -102,32 +103,41 @@ impl Listener {
                     let caller = Caller::of_unix(&socket);
                     Ok((socket, caller))
                 };
-                let incoming = incoming(listener, limits.connections, accept);
-                server.serve_with_incoming_shutdown(incoming, stop).await
+                server.serve_with_incoming_shutdown(incoming(listener, limits, accept), stop).await
             }
         }
     }
 }
 
 /// The connections of a listener, at most so many at a time: further ones wait in the kernel until one has closed.
+/// They would wait behind those of a user who closes none; so nobody has them all, where they are told apart.
 ///
 /// When none can be accepted, for want of file descriptors above all, it says so and waits a moment: trying again at
 /// once would take the time that the other connections need to end.
 fn incoming<L, C>(
     listener: L,
-    connections: usize,
+    limits: ListenerLimits,
     accept: impl AsyncFn(&L) -> io::Result<(C, Caller)>,
 ) -> impl Stream<Item = io::Result<Connection<C>>> {
-    let places = Arc::new(Semaphore::new(connections));
-    stream::unfold((listener, places, accept), |(listener, places, accept)| async move {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let shares = Shares::new(limits.connections_of_one_user);
+    stream::unfold((listener, places, shares, accept), move |(listener, places, shares, accept)| async move {
         // The semaphore is never closed.
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
-                Ok((socket, caller)) => {
-                    let connection = Connection::new(socket, caller, place);
-                    return Some((Ok(connection), (listener, places, accept)));
-                }
+                Ok((socket, caller)) => match shares.of(caller.user()).try_acquire_owned() {
+                    Ok(share) => {
+                        let connection = Connection::new(socket, caller, [place, share]);
+                        return Some((Ok(connection), (listener, places, shares, accept)));
+                    }
+                    Err(_) => tracing::warn!(
+                        reason = "connections_too_many",
+                        uid = caller.user(),
+                        "a connection is closed: its user has {} open",
+                        limits.connections_of_one_user
+                    ),
+                },
                 Err(problem) if problem.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(problem) => {
                     tracing::error!(reason = "accept_failed", "a connection cannot be accepted: {problem}");

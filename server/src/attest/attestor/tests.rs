@@ -123,7 +123,8 @@ async fn who_waits_for_his_own_searches_takes_no_place_of_others() {
     let caller = Caller::of_tcp(&socket);
     assert_eq!(caller.user(), Some(rustix::process::geteuid().as_raw()));
 
-    let own = attestor.0.searches_of_users.of(caller.user()).acquire_owned().await.expect("it is open");
+    let own = attestor.0.searches_of_users.of(caller.user());
+    let own = own.acquire_many_owned(MAX_SEARCHES_OF_ONE_USER as u32).await.expect("it is open");
     {
         let attested = caller.attest(&attestor);
         tokio::pin!(attested);
