@@ -99,7 +99,11 @@ async fn a_broken_list_leaves_the_old_one_in_force_and_a_good_one_mends_it() {
         eventually("the metric of bad files", said).await;
     };
     let good = listed.pki.crl(&[]);
-    for (warnings, broken) in [(1, &good[..good.len() / 2]), (2, ""), (3, &*listed.pki.root())] {
+    // Good PEM of what ends too early.
+    let lines: Vec<_> = good.lines().collect();
+    let short = [&lines[..2], &lines[lines.len() - 1..]].concat().join("\n");
+    for (warnings, broken) in [(1, &good[..good.len() / 2]), (2, ""), (3, &*listed.pki.root()), (4, &*short)]
+    {
         write(listed.node.path(), "crl.pem", broken);
         let seen = async || (listed.lists_in_log(" WARN ") == warnings).then_some(());
         eventually("a line of the log", seen).await;
@@ -107,6 +111,13 @@ async fn a_broken_list_leaves_the_old_one_in_force_and_a_good_one_mends_it() {
         listed.refused_as("peer_certificate_revoked").await;
         assert_eq!(listed.lists_in_log(" WARN "), warnings, "{}", listed.node.log());
     }
+    // Another file that changes meanwhile is taken, beside the old list.
+    write(listed.node.path(), "root.pem", &(listed.pki.root() + &Pki::new().root()));
+    let taken = async || {
+        (listed.node.lines(&[" INFO ", "roots of prod.example in ", ": new, and in use"]) == 1).then_some(())
+    };
+    eventually("the roots to be taken", taken).await;
+    listed.refused_as("peer_certificate_revoked").await;
     write(listed.node.path(), "crl.pem", &good);
     bad(0.0).await;
     assert_eq!(listed.refusals().await, [None, None]);
