@@ -150,6 +150,7 @@ async fn a_thousand_rotations_break_no_handshake() {
     until("some handshakes", || made.load(Ordering::SeqCst) >= 20).await;
     stop.store(true, Ordering::SeqCst);
     let failures = handshakes.join().expect("it does not panic");
+    println!("1,000 rotations, {} handshakes, {} failed", made.load(Ordering::SeqCst), failures.len());
     assert_eq!(failures, []);
     // Two at the start, and each rotation is one.
     assert_eq!(node.memory.rotations(), vec![(Origin::Signing, true); 1_002]);
