@@ -446,6 +446,12 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "299 is out of range; it must be 300 to 86400 seconds",
         ),
         // Operation.
+        (
+            "127.0.0.8:8080\"",
+            "unix:/run/altsd//admin.sock\"",
+            "38: admin.address",
+            "unix:/run/altsd/admin.sock is taken by a listener",
+        ),
         ("unix:/run/altsd/admin.sock", "127.0.0.1:1", "38: admin.address", "must be a unix socket"),
         ("\"127.0.0.1:9464\"", "\":9464\"", "41: metrics.address", "\":9464\" is no address"),
         ("pods_file = \"pods.json\"", "", "34: kubernetes", "has either pods_file, or kubelet"),
