@@ -108,7 +108,7 @@ pub(crate) fn open_signing_service(settings: &SigningSettings) -> Result<Signing
 pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
     raise_open_files(&launch);
     if let Some(address) = launch.metrics {
-        metrics::install(address)?;
+        metrics::install(address).await?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());

@@ -62,13 +62,14 @@ fn parse(file: &Path, text: &str) -> Result<Launch, Error> {
     let identities = source.identities(&raw)?;
     let listeners = source.listeners(&raw.handshaker.listener, &identities)?;
     let (configured, workloads) = source.configured(&raw, identities)?;
+    let admin = source.admin(raw.admin.as_ref(), &listeners)?;
     Ok(Launch {
         limits,
         listeners,
         workloads,
         kubernetes: source.kubernetes(raw.kubernetes.as_ref())?,
         source: Source::Configured(configured),
-        admin: source.admin(raw.admin.as_ref())?,
+        admin,
         metrics: source.metrics(raw.metrics.as_ref())?,
     })
 }

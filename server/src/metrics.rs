@@ -2,11 +2,14 @@
 //!
 //! A label has few values, all of them known from the start: never an identity, an address or a selector.
 
-use std::{net::SocketAddr, time::Duration};
+mod scrape;
+
+use std::{io, net::SocketAddr, time::Duration};
 
 use alts_handshake::Role;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use tokio::{net::TcpListener, time::interval};
 
 use crate::{
     attest::Transport,
@@ -84,18 +87,30 @@ const METRICS: [(&str, Kind, Unit, &str); 12] = [
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics cannot be served on {address}: {problem}")]
-pub(crate) struct Error {
-    address: SocketAddr,
-    problem: BuildError,
+pub(crate) enum Error {
+    #[error("metrics cannot be served on {address}: {problem}")]
+    Listen { address: SocketAddr, problem: io::Error },
+    #[error("metrics cannot be kept: {0}")]
+    Recorder(#[from] BuildError),
 }
 
+/// How often what was recorded is summed up, also when nobody asks for it.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Serves metrics to Prometheus, over HTTP, for as long as the runtime lives. At most once in a process.
-pub(crate) fn install(address: SocketAddr) -> Result<(), Error> {
-    let refuse = |problem| Error { address, problem };
-    let builder = builder().map_err(refuse)?;
-    builder.with_http_listener(address).install().map_err(refuse)?;
+pub(crate) async fn install(address: SocketAddr) -> Result<(), Error> {
+    let listener = TcpListener::bind(address).await.map_err(|problem| Error::Listen { address, problem })?;
+    let handle = builder()?.install_recorder()?;
     describe();
+    let kept = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            kept.run_upkeep();
+        }
+    });
+    tokio::spawn(scrape::serve(listener, scrape::PATIENCE, move || handle.render()));
     Ok(())
 }
 
@@ -303,7 +318,7 @@ mod tests {
     async fn an_address_in_use_is_named() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = taken.local_addr().expect("it is bound");
-        let error = install(address).expect_err("it is taken").to_string();
+        let error = install(address).await.expect_err("it is taken").to_string();
         assert!(error.starts_with(&format!("metrics cannot be served on {address}: ")), "{error}");
     }
 }

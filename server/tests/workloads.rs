@@ -6,6 +6,7 @@ use std::{
     io::Read,
     net::TcpStream,
     os::unix::{net::UnixStream, process::CommandExt},
+    time::Duration,
 };
 
 use alts_proto::gcp::{Identity, handshaker_req::ReqOneof};
@@ -188,8 +189,15 @@ fn a_user_who_closes_no_connection_leaves_half_of_them_to_others() {
     let mut tcp: Vec<_> = (0..8).map(|_| TcpStream::connect(node.address).expect("it listens")).collect();
     // The server speaks first only on those that it has taken.
     let mut open = (0, 0);
-    unix.iter_mut().for_each(|socket| open.0 += socket.read(&mut [0]).expect("it says or closes"));
-    tcp.iter_mut().for_each(|socket| open.1 += socket.read(&mut [0]).unwrap_or_default());
+    let patience = Some(Duration::from_secs(10));
+    for socket in &mut unix {
+        socket.set_read_timeout(patience).expect("it is open");
+        open.0 += socket.read(&mut [0]).expect("it says something or is closed");
+    }
+    for socket in &mut tcp {
+        socket.set_read_timeout(patience).expect("it is open");
+        open.1 += socket.read(&mut [0]).expect("it says something or is closed");
+    }
     // The one that has seen the daemon listen may just be ending.
     assert!((1..=2).contains(&open.0) && open.1 == 2, "{open:?}");
     assert!(node.log().contains("reason=\"connections_too_many\" uid=0"), "{}", node.log());

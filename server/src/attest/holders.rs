@@ -80,8 +80,9 @@ impl Budget {
             if seen <= FEW_LINKS {
                 return Ok(true);
             }
-            // One that has just gone has no more files either.
-            let owner = *owner.get_or_insert_with(|| euid(pid).unwrap_or(self.uid));
+            // Who started it: a program that makes him another user (setuid) keeps the files he has opened. One that has
+            // just gone has no more files either.
+            let owner = *owner.get_or_insert_with(|| status(pid).map_or(self.uid, |status| status.ruid));
             let is_own = owner == self.uid;
             let most = if is_own { MAX_LINKS } else { MAX_LINKS_OF_OTHERS };
             let left = self.left.entry(owner).or_insert(most);
@@ -97,12 +98,11 @@ impl Budget {
 
 /// Whether the process lives and has this uid. The kernel lets nobody look at one that is just gone either.
 fn may_be_of(pid: i32, uid: u32) -> bool {
-    euid(pid) == Some(uid)
+    status(pid).is_some_and(|status| status.euid == uid)
 }
 
-fn euid(pid: i32) -> Option<u32> {
-    let status = procfs::process::Process::new(pid).and_then(|process| process.status());
-    status.ok().map(|status| status.euid)
+fn status(pid: i32) -> Option<procfs::process::Status> {
+    procfs::process::Process::new(pid).and_then(|process| process.status()).ok()
 }
 
 /// Whether one of these open files, a `/proc/<pid>/fd`, is the socket.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn own() -> u32 {
-        rustix::process::geteuid().as_raw()
+        rustix::process::getuid().as_raw()
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub(crate) enum Problem {
     // Operation.
     #[error("must be a unix socket, unix:/PATH: only there the kernel tells who asks")]
     AdminNotUnix,
+    #[error("{0} is taken by a listener; give operators a socket of their own")]
+    AdminIsListener(String),
     #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:9464")]
     MetricsAddress(String),
     #[error("has either pods_file, or kubelet with kubelet_ca and kubelet_token where it is asked by https")]

@@ -7,16 +7,24 @@ use toml::Spanned;
 use super::{
     address::Address,
     error::{Error, Problem},
+    listeners::Listener,
     raw,
     text::Text,
 };
 use crate::attest::{KubernetesSettings, PodSource};
 
 impl Text<'_> {
-    pub(super) fn admin(&self, table: Option<&Spanned<raw::Admin>>) -> Result<Option<Address>, Error> {
+    pub(super) fn admin(
+        &self,
+        table: Option<&Spanned<raw::Admin>>,
+        listeners: &[Listener],
+    ) -> Result<Option<Address>, Error> {
         let Some(table) = table else { return Ok(None) };
         let text = self.required(&table.as_ref().address, table.span().start, "admin.address".to_owned())?;
         let address = text.map(|text| match Address::parse(text).map_err(Problem::Address)? {
+            taken if listeners.iter().any(|listener| listener.address.same_place(&taken)) => {
+                Err(Problem::AdminIsListener(taken.to_string()))
+            }
             address @ Address::Unix { .. } => Ok(address),
             Address::Tcp(_) => Err(Problem::AdminNotUnix),
         })?;

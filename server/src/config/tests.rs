@@ -452,6 +452,12 @@ fn a_change_of_the_workloads_that_makes_them_ambiguous_or_empty_is_refused() {
             "the signing service issues for prod.example.com and makes no revocation lists",
         ),
         // Operation.
+        (
+            "127.0.0.8:8080\"",
+            "unix:/run/altsd//admin.sock\"",
+            "38: admin.address",
+            "unix:/run/altsd/admin.sock is taken by a listener",
+        ),
         ("unix:/run/altsd/admin.sock", "127.0.0.1:1", "38: admin.address", "must be a unix socket"),
         ("\"127.0.0.1:9464\"", "\":9464\"", "41: metrics.address", "\":9464\" is no address"),
         ("pods_file = \"pods.json\"", "", "34: kubernetes", "has either pods_file, or kubelet"),
