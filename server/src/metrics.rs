@@ -171,8 +171,8 @@ impl Observe for Metrics {
     fn rotated(&self, origin: Origin, ok: bool) {
         let origin = match origin {
             Origin::Files => "files",
-            Origin::Signing => "signing_service",
-            Origin::Exec => "external_ca",
+            Origin::SigningService => "signing_service",
+            Origin::ExternalCa => "external_ca",
         };
         let result = if ok { "ok" } else { "error" };
         counter!(ROTATIONS, "origin" => origin, "result" => result).increment(1);
@@ -225,8 +225,8 @@ mod tests {
         metrics.handshake_ended(None, Err("start_timeout"));
         metrics.clock_skew_seen(Duration::from_millis(1_500));
         metrics.rotated(Origin::Files, true);
-        metrics.rotated(Origin::Signing, true);
-        metrics.rotated(Origin::Exec, false);
+        metrics.rotated(Origin::SigningService, true);
+        metrics.rotated(Origin::ExternalCa, false);
         metrics.state(&KNOWN);
     }
 

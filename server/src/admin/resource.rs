@@ -33,8 +33,8 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
     let account = status.identity.account();
     let origin = match status.origin {
         Origin::Files => OriginMessage::Files,
-        Origin::Signing => OriginMessage::SigningService,
-        Origin::Exec => OriginMessage::ExternalCa,
+        Origin::SigningService => OriginMessage::SigningService,
+        Origin::ExternalCa => OriginMessage::ExternalCa,
     };
     let mut certificate = Certificate {
         name: format!("{PREFIX}{account}"),
@@ -50,7 +50,7 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
         certificate.serial_number.clone_from(&info.serial);
         certificate.subject.clone_from(&info.subject);
         certificate.issuer.clone_from(&info.issuer);
-        certificate.sha256_fingerprint = hex(&info.sha256);
+        certificate.sha256_fingerprint = hex::encode(info.sha256);
         info.key.clone_into(&mut certificate.key_type);
         // A chain has at most four.
         certificate.chain_length = info.chain_len as u32;
@@ -75,10 +75,6 @@ pub(super) fn chain_pem(chain: &[Vec<u8>]) -> String {
     let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let encode = |der: &Vec<u8>| pem::encode_config(&Pem::new("CERTIFICATE", der.as_slice()), config);
     chain.iter().map(encode).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failure(failure: &Failure) -> FailureMessage {
@@ -108,7 +104,7 @@ mod tests {
     fn status() -> Status {
         Status {
             identity: Identity::parse("orders@prod.example.com").expect("it is valid"),
-            origin: Origin::Signing,
+            origin: Origin::SigningService,
             certificate: Some(CertificateInfo {
                 serial: "0a1b".to_owned(),
                 subject: "CN=orders".to_owned(),
@@ -190,8 +186,8 @@ mod tests {
         let identity = Identity::parse(spiffe).expect("it is valid");
         for (origin, told) in [
             (Origin::Files, OriginMessage::Files),
-            (Origin::Signing, OriginMessage::SigningService),
-            (Origin::Exec, OriginMessage::ExternalCa),
+            (Origin::SigningService, OriginMessage::SigningService),
+            (Origin::ExternalCa, OriginMessage::ExternalCa),
         ] {
             let shown = certificate(&Status { identity: identity.clone(), origin, ..status() }, NOW);
             assert_eq!((shown.origin(), &*shown.spiffe_id), (told, spiffe));

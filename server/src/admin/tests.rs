@@ -67,7 +67,7 @@ impl Fake {
         };
         Status {
             identity: Identity::parse(account).expect("it is valid"),
-            origin: Origin::Signing,
+            origin: Origin::SigningService,
             certificate: Some(info),
             not_after: Some(NOW + 3_600),
             renew_at: None,

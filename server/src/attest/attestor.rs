@@ -179,7 +179,7 @@ impl Shared {
         if self.wanted.sha256
             && let Some(hash) = self.hashes.of(process, self.clock.now())?
         {
-            say(Kind::Sha256, &hex(&hash));
+            say(Kind::Sha256, &hex::encode(hash));
         }
         found.extend(cgroup::selectors(&cgroup_text(process)?));
         Ok(found)
@@ -263,10 +263,6 @@ fn cgroup_text(process: &Process) -> Result<String, AttestError> {
         }
         Err(problem) => Err(AttestError::failed("read the cgroup of the caller", problem)),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -118,6 +118,10 @@ pub(crate) enum Problem {
     #[error("{authority} is none of the authorities of [signing_service]; add it there")]
     AuthorityNotServed { authority: String },
     #[error(
+        "no [[trust]] has the authority {authority}, and without roots no certificate for it counts; add one"
+    )]
+    AuthorityWithoutRoots { authority: String },
+    #[error(
         "the signing service issues for {authority} and makes no revocation lists, so that all its certificates would \
          be refused; remove crls, or give {authority} to another CA"
     )]

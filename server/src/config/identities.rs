@@ -136,7 +136,13 @@ impl Text<'_> {
                         return refuse(Problem::AuthorityNotServed { authority: foreign.to_string() });
                     }
                 }
-                Some(Ca::External(_)) => {}
+                // What a program issues leads to roots that must be configured.
+                Some(Ca::External(_)) => {
+                    let known = |one: &Authority| trust.iter().any(|entry| entry.authority.value == *one);
+                    if let Some(foreign) = identity.value.authorities().find(|one| !known(one)) {
+                        return refuse(Problem::AuthorityWithoutRoots { authority: foreign.to_string() });
+                    }
+                }
             }
         }
         let issued = issued.into_iter().map(|identity| identity.value).collect();

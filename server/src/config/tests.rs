@@ -494,7 +494,9 @@ fn a_listener_without_identity_needs_workloads_to_tell_callers_apart_by() {
 fn an_external_ca_is_a_program_by_its_absolute_path() {
     let text = WORKLOADS.replace(
         "[signing_service]\nauthorities = [\"prod.example.com\", \"spiffe://prod.example.com\"]",
-        "[external_ca]\ncommand = [\"/usr/bin/sign\", \"--now\"]\ntimeout_seconds = 3",
+        "[external_ca]\ncommand = [\"/usr/bin/sign\", \"--now\"]\ntimeout_seconds = 3\n\
+         [[trust]]\nauthority = \"prod.example.com\"\nroots = [\"r\"]\n\
+         [[trust]]\nauthority = \"spiffe://prod.example.com\"\nroots = [\"r\"]",
     );
     let launch = read_text(&text).expect("it is valid");
     let Source::Configured(Configured { ca: Some(Ca::External(settings)), .. }) = launch.source else {
@@ -511,6 +513,12 @@ fn an_external_ca_is_a_program_by_its_absolute_path() {
         ),
         ("[\"/usr/bin/sign\", \"--now\"]", "[]", "32: external_ca.command", "the command must begin with"),
         ("command = [\"/usr/bin/sign\", \"--now\"]", "", "31: external_ca.command", "is missing"),
+        (
+            "authority = \"spiffe://prod.example.com\"",
+            "authority = \"spiffe://x.example.com\"",
+            "11: workload[0].service_account",
+            "no [[trust]] has the authority spiffe://prod.example.com",
+        ),
         (
             "timeout_seconds = 3",
             "timeout_seconds = 26",

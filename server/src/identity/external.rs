@@ -287,7 +287,7 @@ impl Drop for Group {
 #[async_trait]
 impl Source for ExecSource {
     fn origin(&self) -> Origin {
-        Origin::Exec
+        Origin::ExternalCa
     }
 
     async fn obtain(&self, identity: &Identity, _now: UnixTime) -> Result<Credentials, SourceError> {

@@ -33,9 +33,9 @@ pub(crate) enum Origin {
     /// PEM files: somebody else renews them.
     Files,
     /// The signing service of this daemon.
-    Signing,
+    SigningService,
     /// A command of the operator.
-    Exec,
+    ExternalCa,
 }
 
 impl Origin {

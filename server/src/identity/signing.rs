@@ -331,7 +331,7 @@ impl NodeIssuer {
 #[async_trait]
 impl Source for SigningService {
     fn origin(&self) -> Origin {
-        Origin::Signing
+        Origin::SigningService
     }
 
     async fn obtain(&self, identity: &Identity, now: UnixTime) -> Result<Credentials, SourceError> {

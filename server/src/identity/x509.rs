@@ -306,5 +306,5 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Option<X509Certificate<'d>> {
 
 /// SHA-256 of a certificate, in hexadecimal digits.
 pub(crate) fn fingerprint(der: &CertificateDer<'_>) -> String {
-    alts_handshake::sha256(der).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(alts_handshake::sha256(der))
 }

@@ -20,10 +20,6 @@ fn id(file: &File) -> FileId {
     FileId::of(&file.metadata().expect("it is open"))
 }
 
-fn hex(hash: [u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// So long after the last change of the file.
 fn after(file: &File, seconds: u64) -> UnixTime {
     let changed = u64::try_from(file.metadata().expect("it is open").ctime()).expect("it is after 1970");
@@ -32,7 +28,7 @@ fn after(file: &File, seconds: u64) -> UnixTime {
 
 fn of(hashes: &Hashes, file: &NamedTempFile, now: UnixTime) -> Option<String> {
     let opened = File::open(file.path()).expect("it is there");
-    hashes.of_file(&opened, id(&opened), now).expect("it can be read").map(hex)
+    hashes.of_file(&opened, id(&opened), now).expect("it can be read").map(hex::encode)
 }
 
 #[test]
@@ -78,7 +74,7 @@ fn a_kept_hash_is_used() {
     let hashes = Hashes::default();
     let version = Version::of(&file.as_file().metadata().expect("it is open"));
     hashes.lock().insert(version, [7; 32]);
-    assert_eq!(of(&hashes, &file, after(file.as_file(), 9)), Some(hex([7; 32])));
+    assert_eq!(of(&hashes, &file, after(file.as_file(), 9)), Some(hex::encode([7; 32])));
 }
 
 #[test]

@@ -263,7 +263,7 @@ async fn openssl_can_be_the_authority() {
         let credentials = source.obtain(&wanted, SystemClock.now()).await.expect("openssl signs all");
         // It begins when openssl was run.
         let now = SystemClock.now();
-        let checked = install::check(&credentials, &wanted, Origin::Exec, &trust, now);
+        let checked = install::check(&credentials, &wanted, Origin::ExternalCa, &trust, now);
         assert!(checked.is_ok(), "{wanted}: {checked:?}");
         assert_eq!(credentials.identity(), &wanted);
     }
@@ -299,8 +299,10 @@ async fn what_openssl_signs_otherwise_than_asked_is_not_used() {
         let text = format!("printf '{extensions}\\n' >{dir}/ext; exec {sign} {days} -extfile {dir}/ext");
         let wanted = identity();
         let found = match script(&text).obtain(&wanted, SystemClock.now()).await {
-            Ok(credentials) => install::check(&credentials, &wanted, Origin::Exec, &trust, SystemClock.now())
-                .map_err(|refused| refused.code()),
+            Ok(credentials) => {
+                install::check(&credentials, &wanted, Origin::ExternalCa, &trust, SystemClock.now())
+                    .map_err(|refused| refused.code())
+            }
             Err(error) => Err(error.code()),
         };
         assert_eq!(found, Err(code), "{extensions} {days}");
@@ -313,7 +315,7 @@ async fn what_openssl_signs_otherwise_than_asked_is_not_used() {
     let wanted = identity();
     let credentials = script(&text).obtain(&wanted, SystemClock.now()).await.expect("openssl signs all");
     let now = SystemClock.now();
-    let refused =
-        install::check(&credentials, &wanted, Origin::Exec, &trust, now).map_err(|refused| refused.code());
+    let refused = install::check(&credentials, &wanted, Origin::ExternalCa, &trust, now)
+        .map_err(|refused| refused.code());
     assert_eq!(refused, Err("peer_certificate_untrusted"));
 }

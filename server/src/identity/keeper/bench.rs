@@ -103,7 +103,7 @@ impl Scripted {
 #[async_trait]
 impl Source for Scripted {
     fn origin(&self) -> Origin {
-        Origin::Exec
+        Origin::ExternalCa
     }
 
     async fn obtain(&self, identity: &Identity, now: UnixTime) -> Result<Credentials, SourceError> {

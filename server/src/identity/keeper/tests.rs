@@ -153,7 +153,7 @@ async fn a_thousand_rotations_break_no_handshake() {
     println!("1,000 rotations, {} handshakes, {} failed", made.load(Ordering::SeqCst), failures.len());
     assert_eq!(failures, []);
     // Two at the start, and each rotation is one.
-    assert_eq!(node.memory.rotations(), vec![(Origin::Signing, true); 1_002]);
+    assert_eq!(node.memory.rotations(), vec![(Origin::SigningService, true); 1_002]);
 }
 
 #[tokio::test]

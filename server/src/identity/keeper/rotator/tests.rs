@@ -771,7 +771,7 @@ fn a_new_certificate_is_checked_before_it_is_used() {
     ];
     for (from, to, trust, wanted, issued, from_files) in table {
         for (origin, expected) in
-            [(Origin::Exec, issued), (Origin::Signing, issued), (Origin::Files, from_files)]
+            [(Origin::ExternalCa, issued), (Origin::SigningService, issued), (Origin::Files, from_files)]
         {
             assert_eq!(check(from, to, origin, trust, wanted), expected, "{from} {to} {wanted} {origin:?}");
         }
