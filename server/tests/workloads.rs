@@ -16,6 +16,7 @@ use tonic::Code;
 
 use self::support::{
     node::{Node, output},
+    pki::{Pki, write},
     stream::{CORE, GO, Stream, account, client_start, connect, server_start},
 };
 
@@ -163,11 +164,15 @@ async fn who_is_nobody_takes_no_place_of_the_workloads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_waits_too_long_for_its_certificate_did_have_its_start() {
-    let node = Node::start_with(&format!(
+    let directory = tempfile::tempdir().expect("there is room");
+    write(directory.path(), "root.pem", &Pki::new().root());
+    let config = format!(
         "[handshaker]\nhandshake_timeout_seconds = 1\n[external_ca]\ncommand = [\"/bin/sleep\", \"20\"]\n\
+         [[trust]]\nauthority = \"x.example\"\nroots = [\"root.pem\"]\n\
          [[workload]]\nservice_account = \"ours@x.example\"\nselectors = [\"uid:{}\"]\n",
         getuid()
-    ));
+    );
+    let node = Node::start_in(directory, &config);
     let mut stream = Stream::open(&connect(&node.at("s.sock"), GO).await).await;
     stream.send(Some(ReqOneof::ClientStart(client_start()))).await;
     let status = stream.receive().await.expect_err("no certificate comes");

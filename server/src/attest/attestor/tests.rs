@@ -78,7 +78,7 @@ async fn what_was_read_is_believed_only_of_a_caller_that_is_still_the_same() {
     let own = attestor.0.searches_of_users.of(caller.user());
     let attested = tokio::spawn(async move { caller.attest(&attestor).await.map(|found| found.pids()) });
     // Who has one's own place waits for one of all.
-    while own.available_permits() > 0 {
+    while own.available_permits() == MAX_SEARCHES_OF_ONE_USER {
         yield_now().await;
     }
     drop(all_searches);
