@@ -4,7 +4,6 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
 };
 
@@ -15,7 +14,7 @@ use tonic::Code;
 
 use self::support::{
     admin::Certificates,
-    daemon::eventually,
+    daemon::{eventually, install},
     handshake::{Load, handshake, within},
     node::Node,
     pki::{Pki, write},
@@ -53,8 +52,8 @@ fn node(before: &str) -> Node {
          exec openssl x509 -req -CA '{0}/root.pem' -CAkey '{0}/ca.key' -days 1 -sha256 -copy_extensions copyall\n",
         path.display()
     );
-    write(path, "sign", &script);
-    fs::set_permissions(path.join("sign"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    write(path, "sign.sh", &script);
+    install(&path.join("sign.sh"), &path.join("sign"));
     serve(directory)
 }
 

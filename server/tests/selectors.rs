@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::support::{
-    daemon::altsd,
+    daemon::{altsd, install},
     node::{Node, output},
     pki::write,
 };
@@ -95,7 +95,7 @@ fn caller(program: &Path) -> Caller<'_> {
 /// A copy of altsd.
 fn copy(directory: &TempDir, name: &str) -> PathBuf {
     let path = fs::canonicalize(directory.path()).expect("it is there").join(name);
-    fs::copy(env!("CARGO_BIN_EXE_altsd"), &path).expect("there is room");
+    install(Path::new(env!("CARGO_BIN_EXE_altsd")), &path);
     path
 }
 
@@ -120,13 +120,15 @@ fn a_path_is_that_very_file_and_no_copy_link_or_successor_of_it() {
 #[test]
 fn a_hash_is_that_of_the_file_that_runs_wherever_it_lies() {
     let directory = directory();
-    let ours = copy(&directory, "ours");
-    let mut file = OpenOptions::new().append(true).open(&ours).expect("it is ours");
+    let changed = copy(&directory, "changed");
+    let mut file = OpenOptions::new().append(true).open(&changed).expect("it is ours");
     // It runs as before, and is another file.
     file.write_all(b"one more line\n").expect("there is room");
     drop(file);
+    let ours = changed.with_file_name("ours");
+    install(&changed, &ours);
     let moved = ours.with_file_name("moved");
-    fs::copy(&ours, &moved).expect("there is room");
+    install(&ours, &moved);
     let mut sum = Command::new("sha256sum");
     sum.arg(&ours);
     let (code, sum, _) = output(sum);

@@ -46,6 +46,14 @@ pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Op
     panic!("waited in vain for {what}");
 }
 
+/// Puts a copy of a program where it can be run at once. Another process writes it: what this one has open for writing,
+/// the programs that other tests are just starting have too, and the kernel does not run it.
+pub(crate) fn install(program: &Path, copy: &Path) {
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).arg(program).arg(copy);
+    assert!(install.status().expect("coreutils are there").success());
+}
+
 /// A running altsd, which is ended with its test. Its two listeners are unix sockets of the accounts
 /// `frontend@prod.example` and `cart@prod.example`.
 pub(crate) struct Daemon {

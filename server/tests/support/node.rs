@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    daemon::{altsd, wait_for},
+    daemon::{altsd, install, wait_for},
     pki::write,
 };
 
@@ -131,7 +131,7 @@ impl Node {
     pub(crate) fn command_of_anybody(&self, arguments: &[&str]) -> Command {
         let copy = self.at("altsd");
         if !copy.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_altsd"), &copy).expect("there is room");
+            install(Path::new(env!("CARGO_BIN_EXE_altsd")), &copy);
         }
         let mut command = Command::new(copy);
         command.env_clear();
