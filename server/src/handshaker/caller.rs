@@ -90,23 +90,13 @@ pub(super) fn unknown(attested: &Attested) -> Refusal {
 /// What a handshake as `identity` is begun with. Waits, for a bounded time, for a certificate that is not there yet.
 pub(super) async fn grant(shared: &Shared, identity: &Identity) -> Result<Grant, Refusal> {
     let account = identity.account();
-    let usable = || {
-        let snapshot = shared.current.load();
-        let credentials = snapshot.credentials(account)?.clone();
-        Some(Grant { credentials, trust: snapshot.trust().clone() })
-    };
-    let now = shared.clock.now().as_secs();
-    if let Some(grant) = usable() {
-        let (from, to) = grant.credentials.validity();
-        if (from..=to).contains(&now) {
-            return Ok(grant);
-        }
-    }
     let demanded = shared.keeper.demand(account).await;
-    // The old certificate of one that cannot be renewed: the engine says what is wrong with it.
-    usable().ok_or_else(|| {
+    let snapshot = shared.current.load();
+    // Also the old one of an identity that cannot be renewed: the engine says what is wrong with it.
+    let Some(credentials) = snapshot.credentials(account) else {
         let why = demanded.err().map(|error| format!(": {error}")).unwrap_or_default();
         let text = format!("there is no certificate for {account}{why}");
-        Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text)
-    })
+        return Err(Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text));
+    };
+    Ok(Grant { credentials: credentials.clone(), trust: snapshot.trust().clone() })
 }
