@@ -5,7 +5,9 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use alts_handshake::{ClientSetup, ExpectedPeers, Handshake, Preferences, RpcVersions, Setup, SystemRandom};
+use alts_handshake::{
+    AdmitAll, ClientSetup, ExpectedPeers, Handshake, Preferences, RpcVersions, Setup, SystemRandom,
+};
 use alts_proto::gcp::{
     HandshakerResp, StartClientHandshakeReq, StartServerHandshakeReq, handshaker_req::ReqOneof,
 };
@@ -272,6 +274,7 @@ async fn a_peer_with_a_bad_certificate_is_refused_for_what_is_wrong_with_it() {
                 credentials: Arc::new(peer.credentials()),
                 trust: Arc::new(daemon.pki.trust("prod.example")),
                 expected: ExpectedPeers::default(),
+                admission: Arc::new(AdmitAll),
                 preferences: preferences(),
             };
             // The peer believes in its certificate: its clock stands in the middle of its validity.

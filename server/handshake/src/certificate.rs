@@ -1,6 +1,8 @@
 //! What the certificates of a chain must be, each and one to the next (specification section 10). `x509-parser` reads
 //! them; whether they lead to a root is for `path.rs`.
 
+use std::sync::Arc;
+
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
     oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519},
@@ -8,6 +10,7 @@ use x509_parser::{
 };
 
 use crate::{
+    certificate_info::CertificateFacts,
     crypto::SignatureScheme,
     error::Error,
     identity::{Identity, MailAccount, SpiffeId},
@@ -26,6 +29,8 @@ pub(crate) struct Chain {
     pub(crate) scheme: SignatureScheme,
     /// As `SignatureScheme::verify` wants it.
     pub(crate) public_key: Vec<u8>,
+    /// Of each certificate.
+    pub(crate) facts: Arc<[CertificateFacts]>,
     /// Of each certificate.
     validities: Vec<Validity>,
 }
@@ -59,7 +64,9 @@ impl Chain {
             check_issuer(position + 1, issuer)?;
         }
         let (scheme, public_key) = leaf_key(leaf)?;
-        Ok(Self { identity: identity(leaf)?, scheme, public_key, validities: validities(&parsed)? })
+        let facts =
+            parsed.iter().zip(certificates).map(|(one, der)| CertificateFacts::of(one, der)).collect();
+        Ok(Self { identity: identity(leaf)?, scheme, public_key, facts, validities: validities(&parsed)? })
     }
 
     /// The time in which the first so many certificates are valid.

@@ -2,27 +2,49 @@
 
 use std::fmt::Write;
 
+use x509_parser::certificate::X509Certificate;
+
 use crate::{
-    certificate::{self, Chain},
-    crypto::{HASH_LEN, Sha256, SignatureScheme},
-    error::Error,
+    certificate::Chain,
+    crypto::{HASH_LEN, SignatureScheme, sha256},
 };
+
+/// What names one certificate among all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Its serial number, in lower-case hex.
+    pub serial: String,
+    /// Whom it was issued to; control characters are escaped.
+    pub subject: String,
+    /// Who issued it; control characters are escaped.
+    pub issuer: String,
+    /// SHA-256 of its DER.
+    pub sha256: [u8; HASH_LEN],
+    /// SHA-256 of its key, as the DER of SubjectPublicKeyInfo.
+    pub key_sha256: [u8; HASH_LEN],
+}
+
+impl CertificateFacts {
+    pub(crate) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Self {
+        Self {
+            serial: serial(certificate.raw_serial()),
+            subject: printable(&certificate.subject().to_string()),
+            issuer: printable(&certificate.issuer().to_string()),
+            sha256: sha256(der),
+            key_sha256: sha256(certificate.public_key().raw),
+        }
+    }
+}
 
 /// Facts of an own certificate, for an operator to read. Nothing is decided by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateInfo {
-    /// The serial number of the leaf, in lower-case hex.
-    pub serial: String,
-    /// Whom the leaf was issued to; control characters are escaped.
-    pub subject: String,
-    /// Who issued the leaf; control characters are escaped.
-    pub issuer: String,
+    /// What names the leaf.
+    pub facts: CertificateFacts,
     /// The first second of the leaf, since 1970.
     pub not_before: u64,
     /// The last second of the leaf, since 1970.
     pub not_after: u64,
-    /// SHA-256 of the leaf's DER.
-    pub sha256: [u8; HASH_LEN],
     /// The kind of its key: `P-256` or `Ed25519`.
     pub key: &'static str,
     /// How many certificates the chain has.
@@ -30,26 +52,20 @@ pub struct CertificateInfo {
 }
 
 impl CertificateInfo {
-    /// Of a chain that was read before.
-    pub(crate) fn of(chain: &Chain, certificates: &[Vec<u8>]) -> Result<Self, Error> {
-        let der = certificates.first().map(Vec::as_slice).unwrap_or_default();
-        let leaf = certificate::parse(0, der)?;
+    /// Of the leaf of a chain.
+    pub(crate) fn of(chain: &Chain) -> Self {
         let validity = chain.validity_of(1);
-        let mut hash = Sha256::new();
-        hash.update(der);
-        Ok(Self {
-            serial: serial(leaf.raw_serial()),
-            subject: printable(&leaf.subject().to_string()),
-            issuer: printable(&leaf.issuer().to_string()),
+        Self {
+            // A chain that was read has one.
+            facts: chain.facts[0].clone(),
             not_before: validity.not_before,
             not_after: validity.not_after,
-            sha256: hash.finish(),
             key: match chain.scheme {
                 SignatureScheme::EcdsaP256Sha256 => "P-256",
                 SignatureScheme::Ed25519 => "Ed25519",
             },
-            chain_len: certificates.len(),
-        })
+            chain_len: chain.facts.len(),
+        }
     }
 }
 

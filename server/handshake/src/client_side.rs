@@ -48,7 +48,8 @@ impl AwaitServerInit {
     ) -> Result<(Self, Vec<u8>), Error> {
         let ClientSetup { common: setup, ticket, grease } = setup;
         setup.credentials.check_validity(now)?;
-        let usable = |ticket: &Arc<Ticket>| ticket.not_after > now && setup.expected.accept(&ticket.peer);
+        let usable =
+            |ticket: &Arc<Ticket>| ticket.not_after > now && setup.expected.accept(&ticket.peer.identity);
         let ticket = ticket.filter(usable);
 
         let client_random = crypto::random_bytes(random)?;
@@ -121,6 +122,7 @@ impl AwaitServerFinished {
             resumed: self.ticket.as_deref(),
             trust: &self.setup.trust,
             expected: &self.setup.expected,
+            admission: &*self.setup.admission,
             now,
         };
         let peer = check.proof(frame, self.server_keys, &mut self.transcript)?;
@@ -133,7 +135,7 @@ impl AwaitServerFinished {
         let ticket = peer.new_ticket(peer.ticket, &self.schedule, &th_client, now)?;
         let established = Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &th_client)?,
-            peer: peer.identity,
+            peer: peer.peer.identity,
             peer_clock_skew: peer.clock_skew,
             local: self.setup.credentials.identity().clone(),
             record_protocol: self.choices.record_protocol,

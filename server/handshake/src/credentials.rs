@@ -47,7 +47,7 @@ impl Credentials {
         if key.scheme() != chain.scheme || key.public_key() != chain.public_key {
             return Err(SetupError::OwnKeyForeign { account: chain.identity.account().to_owned() });
         }
-        let info = CertificateInfo::of(&chain, &certificates).map_err(SetupError::OwnCertificateUnusable)?;
+        let info = CertificateInfo::of(&chain);
         let validity = chain.validity();
         Ok(Self { identity: chain.identity, certificates, key, validity, info })
     }

@@ -12,6 +12,7 @@ use crate::{
     frame::{Frame, FrameType, Gatherer},
     identity::{ExpectedPeers, Identity},
     negotiate::{Preferences, ProtocolName, RecordProtocol, RpcVersions},
+    peer::Admission,
     secret::KeyData,
     server_side::{AwaitClientFinished, AwaitClientInit, ServerSetup},
     ticket::Ticket,
@@ -26,6 +27,8 @@ pub struct Setup {
     pub trust: Arc<Trust>,
     /// The peers that the request accepts.
     pub expected: ExpectedPeers,
+    /// Decides whether a peer that has proved itself is acceptable.
+    pub admission: Arc<dyn Admission>,
     /// What the program wants or allows.
     pub preferences: Preferences,
 }

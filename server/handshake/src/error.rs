@@ -3,7 +3,7 @@
 
 use strum::{EnumDiscriminants, EnumIter, IntoStaticStr};
 
-use crate::frame::FrameType;
+use crate::{frame::FrameType, peer::NotAdmitted};
 
 /// One failure, with the values that were compared. It ends the handshake for good.
 ///
@@ -109,6 +109,14 @@ pub enum Error {
     // Who the peer is (section 8).
     #[error("the peer is {peer}, the request accepts {accepted}")]
     PeerNotExpected { peer: String, accepted: String },
+    #[error("the peer is denied: {why}")]
+    PeerDenied { why: String },
+    #[error("the peer is revoked: {why}")]
+    PeerRevoked { why: String },
+    #[error("the peer is not who was called: {why}")]
+    PeerNotTarget { why: String },
+    #[error("whether the peer is acceptable cannot be known now: {why}")]
+    AdmissionUnknown { why: String },
 
     // This end's own faults (section 12, internal_error).
     #[error(
@@ -121,6 +129,17 @@ pub enum Error {
     // Wrong use by the caller.
     #[error("the handshake is over and takes no more bytes")]
     HandshakeOver,
+}
+
+impl From<NotAdmitted> for Error {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::Denied(why) => Self::PeerDenied { why },
+            NotAdmitted::Revoked(why) => Self::PeerRevoked { why },
+            NotAdmitted::NotTarget(why) => Self::PeerNotTarget { why },
+            NotAdmitted::Unknown(why) => Self::AdmissionUnknown { why },
+        }
+    }
 }
 
 /// What the peer is told: the code of specification section 12.
@@ -279,8 +298,12 @@ impl Reason {
             | Self::PeerCertificateRevocationUnknown
             | Self::PeerCertificateCrlExpired
             | Self::PeerCertificateCrlInvalid => Alert::BadCertificate,
-            Self::PeerNotExpected => Alert::AccessDenied,
-            Self::OwnCertificateNotValid | Self::CryptoFailed => Alert::InternalError,
+            Self::PeerNotExpected | Self::PeerDenied | Self::PeerRevoked | Self::PeerNotTarget => {
+                Alert::AccessDenied
+            }
+            Self::AdmissionUnknown | Self::OwnCertificateNotValid | Self::CryptoFailed => {
+                Alert::InternalError
+            }
         })
     }
 }

@@ -11,9 +11,10 @@ use crate::{
     crypto::{self, SecureRandom},
     error::Error,
     frame::{Frame, FrameType},
-    identity::{ExpectedPeers, Identity},
+    identity::ExpectedPeers,
     key_schedule::{KeySchedule, SideKeys},
     message::{AuthBlock, Finished, FinishedRules},
+    peer::{Admission, Peer},
     ticket::{self, Ticket, TicketId},
     transcript::{Transcript, TranscriptHash},
     trust::{Trust, VerifiedChain},
@@ -59,7 +60,7 @@ pub(crate) fn prove(
 
 /// A peer that has proved itself and is acceptable.
 pub(crate) struct ProvenPeer {
-    pub(crate) identity: Identity,
+    pub(crate) peer: Peer,
     /// When its chain ends; with a ticket, when that does.
     pub(crate) not_after: UnixTime,
     /// How far its chain is outside its validity; zero with a ticket.
@@ -82,7 +83,7 @@ impl ProvenPeer {
         Ok(Some(Ticket {
             id,
             secret: schedule.ticket_secret(th_client)?,
-            peer: self.identity.clone(),
+            peer: self.peer.clone(),
             not_after: ticket::expiry(now, lifetime, self.not_after),
         }))
     }
@@ -96,6 +97,7 @@ pub(crate) struct Check<'a> {
     pub(crate) resumed: Option<&'a Ticket>,
     pub(crate) trust: &'a Trust,
     pub(crate) expected: &'a ExpectedPeers,
+    pub(crate) admission: &'a dyn Admission,
     pub(crate) now: UnixTime,
 }
 
@@ -110,20 +112,21 @@ impl Check<'_> {
         let plaintext = keys.sealing.open(frame.header(), frame.payload())?;
         let finished = Finished::decode(&plaintext, self.rules())?;
         let hash = transcript.add_auth_block(finished.auth_block_bytes);
-        let (identity, not_after, clock_skew) = match self.resumed {
+        let (peer, not_after, clock_skew) = match self.resumed {
             Some(ticket) => (ticket.peer.clone(), ticket.not_after, Duration::ZERO),
             None => {
                 let chain = self.certificates(&finished, &hash)?;
                 let not_after = UnixTime::since_unix_epoch(Duration::from_secs(chain.not_after()));
-                (chain.identity().clone(), not_after, chain.clock_skew(self.now))
+                (chain.peer(), not_after, chain.clock_skew(self.now))
             }
         };
         crypto::hmac_verify(&keys.mac, &hash, &finished.mac)?;
-        if !self.expected.accept(&identity) {
+        self.admission.admit(&peer, self.now)?;
+        if !self.expected.accept(&peer.identity) {
             let accepted = self.expected.to_string();
-            return Err(Error::PeerNotExpected { peer: identity.to_string(), accepted });
+            return Err(Error::PeerNotExpected { peer: peer.identity.to_string(), accepted });
         }
-        Ok(ProvenPeer { identity, not_after, clock_skew, ticket: finished.auth_block.ticket, hash })
+        Ok(ProvenPeer { peer, not_after, clock_skew, ticket: finished.auth_block.ticket, hash })
     }
 
     fn rules(&self) -> FinishedRules {

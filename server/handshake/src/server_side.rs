@@ -136,13 +136,14 @@ impl AwaitClientFinished {
             resumed: self.resumed.as_deref(),
             trust: &self.setup.trust,
             expected: &self.setup.expected,
+            admission: &*self.setup.admission,
             now,
         };
         let peer = check.proof(frame, self.client_keys, &mut self.transcript)?;
         let ticket = peer.new_ticket(self.new_ticket, &self.schedule, &peer.hash, now)?;
         Ok(Established {
             key_data: self.schedule.key_data(self.choices.record_protocol, &peer.hash)?,
-            peer: peer.identity,
+            peer: peer.peer.identity,
             peer_clock_skew: peer.clock_skew,
             local: self.setup.credentials.identity().clone(),
             record_protocol: self.choices.record_protocol,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use pki_types::UnixTime;
 
-use crate::{crypto::HASH_LEN, identity::Identity, secret::Secret};
+use crate::{crypto::HASH_LEN, peer::Peer, secret::Secret};
 
 /// The name of a ticket: 16 random bytes of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub struct Ticket {
     /// What the next handshake starts from.
     pub secret: Secret<HASH_LEN>,
     /// Who the other end was.
-    pub peer: Identity,
+    pub peer: Peer,
     /// When it ends.
     pub not_after: UnixTime,
 }

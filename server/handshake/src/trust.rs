@@ -16,6 +16,7 @@ use crate::{
     error::{Error, SetupError},
     identity::{Authority, Identity},
     path::{GoodPath, PathRules, Root},
+    peer::Peer,
     revocation::{AuthorityCrls, Crl},
     validity::{Clock, Validity},
 };
@@ -52,8 +53,8 @@ pub(crate) struct VerifiedChain {
 }
 
 impl VerifiedChain {
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.chain.identity
+    pub(crate) fn peer(&self) -> Peer {
+        Peer { identity: self.chain.identity.clone(), certificates: self.chain.facts.clone() }
     }
 
     /// The last second in which both the certificates and the CRLs they were held against are good.

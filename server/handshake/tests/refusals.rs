@@ -20,8 +20,15 @@ use support::{
     vectors::Vectors,
 };
 
-/// Reasons that only a broken cryptographic library gives; `crypto.rs` has a test of its own for them.
-const OF_THE_LIBRARY: [Reason; 1] = [Reason::CryptoFailed];
+/// Reasons that no input gives: of a broken cryptographic library, for which `crypto.rs` has a test of its own, and
+/// those of who decides on peers, for which `admission.rs` is the test.
+const NOT_OF_INPUT: [Reason; 5] = [
+    Reason::CryptoFailed,
+    Reason::PeerDenied,
+    Reason::PeerRevoked,
+    Reason::PeerNotTarget,
+    Reason::AdmissionUnknown,
+];
 
 #[test]
 fn every_reason_is_produced_by_some_input() {
@@ -35,7 +42,7 @@ fn every_reason_is_produced_by_some_input() {
     let own = [spoiled_leaves(), moved_clocks(), single_cases(), under_crls()].concat();
     let produced: BTreeSet<_> = of_vectors.chain(own.iter().map(Error::reason)).map(Reason::code).collect();
     let known: BTreeSet<_> =
-        Reason::iter().filter(|reason| !OF_THE_LIBRARY.contains(reason)).map(Reason::code).collect();
+        Reason::iter().filter(|reason| !NOT_OF_INPUT.contains(reason)).map(Reason::code).collect();
     assert_eq!(produced, known);
 }
 
@@ -327,12 +334,15 @@ fn credentials_tell_an_operator_what_they_are() {
     issued.chain.push(ca.der());
     let credentials = issued.credentials();
     let info = credentials.certificate();
-    assert_eq!((info.serial.as_str(), info.key, info.chain_len), ("8000ab", "Ed25519", 2));
-    assert_eq!((info.subject.as_str(), info.issuer.as_str()), ("CN=cart\\u{1b}[2J\\n", "CN=test root"));
+    assert_eq!((info.facts.serial.as_str(), info.key, info.chain_len), ("8000ab", "Ed25519", 2));
+    assert_eq!(
+        (info.facts.subject.as_str(), info.facts.issuer.as_str()),
+        ("CN=cart\\u{1b}[2J\\n", "CN=test root")
+    );
     // 2026-01-01 and 2027-01-01; the root's validity is no part of it.
     assert_eq!((info.not_before, info.not_after), (1_767_225_600, 1_798_761_600));
     let hash = ring::digest::digest(&ring::digest::SHA256, &issued.chain[0]);
-    assert_eq!(&info.sha256[..], hash.as_ref());
+    assert_eq!(&info.facts.sha256[..], hash.as_ref());
     let sent: Vec<_> = issued.chain.iter().map(|der| der.to_vec()).collect();
     assert_eq!(credentials.chain_der(), sent);
 }

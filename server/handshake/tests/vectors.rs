@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 
 use alts_handshake::{
-    Alert, Error, Established, Handshake, Identity, Outcome, RpcVersions, Secret, Step, SystemRandom, Ticket,
-    TicketId,
+    Alert, Error, Established, Handshake, Identity, Outcome, Peer, RpcVersions, Secret, Step, SystemRandom,
+    Ticket, TicketId,
 };
 use pki_types::UnixTime;
 use support::vectors::{Exchange, ExpectedResult, HYBRID, Refused, StoredTicket, Tickets, Vectors};
@@ -96,11 +96,11 @@ fn tickets(case: &Exchange, holder: &str) -> Tickets {
 }
 
 fn ticket(stored: &StoredTicket) -> Arc<Ticket> {
-    let peer = Identity::parse(&stored.peer.account).expect("the vectors name valid peers");
+    let identity = Identity::parse(&stored.peer.account).expect("the vectors name valid peers");
     Arc::new(Ticket {
         id: TicketId(array(&stored.ticket_id.0)),
         secret: Secret::new(array(&stored.psk.0)),
-        peer,
+        peer: Peer { identity, certificates: Arc::new([]) },
         not_after: UnixTime::since_unix_epoch(std::time::Duration::from_secs(stored.not_after)),
     })
 }

@@ -47,10 +47,10 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
         ..Default::default()
     };
     if let Some(info) = &status.certificate {
-        certificate.serial_number.clone_from(&info.serial);
-        certificate.subject.clone_from(&info.subject);
-        certificate.issuer.clone_from(&info.issuer);
-        certificate.sha256_fingerprint = hex::encode(info.sha256);
+        certificate.serial_number.clone_from(&info.facts.serial);
+        certificate.subject.clone_from(&info.facts.subject);
+        certificate.issuer.clone_from(&info.facts.issuer);
+        certificate.sha256_fingerprint = hex::encode(info.facts.sha256);
         info.key.clone_into(&mut certificate.key_type);
         // A chain has at most four.
         certificate.chain_length = info.chain_len as u32;
@@ -95,7 +95,7 @@ fn timestamp(seconds: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use alts_handshake::CertificateInfo;
+    use alts_handshake::{CertificateFacts, CertificateInfo};
 
     use super::*;
 
@@ -106,12 +106,15 @@ mod tests {
             identity: Identity::parse("orders@prod.example.com").expect("it is valid"),
             origin: Origin::SigningService,
             certificate: Some(CertificateInfo {
-                serial: "0a1b".to_owned(),
-                subject: "CN=orders".to_owned(),
-                issuer: "CN=node".to_owned(),
+                facts: CertificateFacts {
+                    serial: "0a1b".to_owned(),
+                    subject: "CN=orders".to_owned(),
+                    issuer: "CN=node".to_owned(),
+                    sha256: [0xa0; 32],
+                    key_sha256: [0xb0; 32],
+                },
                 not_before: NOW - 60,
                 not_after: NOW + 3_600,
-                sha256: [0xa0; 32],
                 key: "P-256",
                 chain_len: 2,
             }),

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
-use alts_handshake::{Authority, CertificateInfo, Identity, SystemRandom};
+use alts_handshake::{Authority, CertificateFacts, CertificateInfo, Identity, SystemRandom};
 use alts_proto::altsd::{
     Certificate, GetCertificateRequest, ListCertificatesRequest, RotateCertificateRequest,
     certificate::{self, State},
@@ -56,12 +56,15 @@ impl Fake {
 
     fn one(account: &str) -> Status {
         let info = CertificateInfo {
-            serial: "01".to_owned(),
-            subject: format!("CN={account}"),
-            issuer: "CN=node".to_owned(),
+            facts: CertificateFacts {
+                serial: "01".to_owned(),
+                subject: format!("CN={account}"),
+                issuer: "CN=node".to_owned(),
+                sha256: [0; 32],
+                key_sha256: [1; 32],
+            },
             not_before: NOW,
             not_after: NOW + 3_600,
-            sha256: [0; 32],
             key: "P-256",
             chain_len: 2,
         };

@@ -98,5 +98,9 @@ pub(super) async fn grant(shared: &Shared, identity: &Identity) -> Result<Grant,
         let text = format!("there is no certificate for {account}{why}");
         return Err(Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text));
     };
-    Ok(Grant { credentials: credentials.clone(), trust: snapshot.trust().clone() })
+    Ok(Grant {
+        credentials: credentials.clone(),
+        trust: snapshot.trust().clone(),
+        admission: Arc::new(alts_handshake::AdmitAll),
+    })
 }

@@ -101,8 +101,8 @@ impl From<SetupError> for Refusal {
 fn code(reason: Reason) -> Code {
     match (reason, reason.alert()) {
         (Reason::HandshakeOver, _) => Code::FailedPrecondition,
-        // It passes when the certificate is renewed.
-        (Reason::OwnCertificateNotValid, _) => Code::Unavailable,
+        // It passes when the certificate is renewed, or the store is back.
+        (Reason::OwnCertificateNotValid | Reason::AdmissionUnknown, _) => Code::Unavailable,
         // A peer's alert: nothing is sent back.
         (_, None) => Code::Aborted,
         (_, Some(alert)) => match alert {

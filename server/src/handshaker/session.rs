@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use alts_handshake::{
-    ClientSetup, Credentials, Established, Handshake, Outcome, Role, SecureRandom, ServerSetup, Setup, Trust,
+    Admission, ClientSetup, Credentials, Established, Handshake, Outcome, Role, SecureRandom, ServerSetup,
+    Setup, Trust,
 };
 use alts_proto::gcp::{HandshakerReq, HandshakerResp, handshaker_req::ReqOneof};
 use pki_types::UnixTime;
@@ -40,6 +41,8 @@ enum State {
 pub(crate) struct Grant {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) trust: Arc<Trust>,
+    /// Decides whether the peer is acceptable to the identity of the credentials.
+    pub(crate) admission: Arc<dyn Admission>,
 }
 
 /// The answer to one request.
@@ -80,7 +83,8 @@ impl Session {
         random: &dyn SecureRandom,
     ) -> Answer {
         let Start { role, preferences, expected, in_bytes, .. } = start;
-        let setup = Setup { credentials: grant.credentials, trust: grant.trust, expected, preferences };
+        let Grant { credentials, trust, admission } = grant;
+        let setup = Setup { credentials, trust, expected, admission, preferences };
         let answer = match role {
             Role::Client => self.begin_client(setup, now, random),
             Role::Server => self.begin_server(setup, &in_bytes, now, random),

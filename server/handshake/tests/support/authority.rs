@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use alts_handshake::{
-    Authority, ClientSetup, Credentials, Error, Established, ExpectedPeers, Handshake, Outcome, Preferences,
-    RpcVersions, ServerSetup, Setup, SystemRandom, Trust,
+    AdmitAll, Authority, ClientSetup, Credentials, Error, Established, ExpectedPeers, Handshake, Outcome,
+    Preferences, RpcVersions, ServerSetup, Setup, SystemRandom, Trust,
 };
 use pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer, UnixTime};
 use rcgen::{
@@ -224,7 +224,13 @@ pub(crate) const SERVER: &str = "cart@prod.example";
 
 /// A setup as gRPC programs ask for it.
 pub(crate) fn setup(credentials: Arc<Credentials>, trust: Arc<Trust>, accept: &[&str]) -> Setup {
-    Setup { credentials, trust, expected: ExpectedPeers::new(accept), preferences: preferences() }
+    Setup {
+        credentials,
+        trust,
+        expected: ExpectedPeers::new(accept),
+        admission: Arc::new(AdmitAll),
+        preferences: preferences(),
+    }
 }
 
 pub(crate) fn preferences() -> Preferences {

@@ -5,8 +5,9 @@
 use std::{cell::UnsafeCell, collections::HashMap, sync::Arc, time::Duration};
 
 use alts_handshake::{
-    Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Outcome, Preferences, Resumption,
-    RpcVersions, SecureRandom, ServerSetup, Setup, Step, SystemRandom, Ticket, TicketId, TicketLookup, Trust,
+    AdmitAll, Authority, ClientSetup, Credentials, ExpectedPeers, Handshake, Outcome, Preferences,
+    Resumption, RpcVersions, SecureRandom, ServerSetup, Setup, Step, SystemRandom, Ticket, TicketId,
+    TicketLookup, Trust,
 };
 use pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use ring::test::rand::FixedSliceSequenceRandom;
@@ -161,6 +162,7 @@ impl EndConfig {
             credentials: self.credentials(),
             trust: trust.clone(),
             expected: ExpectedPeers::new(&self.accept),
+            admission: Arc::new(AdmitAll),
             preferences: preferences.expect("the preferences are valid"),
         }
     }

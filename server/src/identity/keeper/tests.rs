@@ -9,7 +9,7 @@ use std::{
 };
 
 use alts_handshake::{
-    ClientSetup, ExpectedPeers, Handshake, Outcome, Preferences, RpcVersions, ServerSetup, Setup,
+    AdmitAll, ClientSetup, ExpectedPeers, Handshake, Outcome, Preferences, RpcVersions, ServerSetup, Setup,
     SystemRandom,
 };
 
@@ -77,6 +77,7 @@ fn setup(current: &Current, account: &str) -> Setup {
         credentials: snapshot.credentials(account).expect("it has some").clone(),
         trust: snapshot.trust().clone(),
         expected: ExpectedPeers::default(),
+        admission: Arc::new(AdmitAll),
         preferences: Preferences::new(&["ALTSRP_GCM_AES128_REKEY"], &["grpc"], &[], versions, 16_384)
             .expect("they are valid"),
     }
