@@ -168,8 +168,10 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
             listener_limits(&launch.limits, &configured.callers),
         ));
     }
-    if let Some(listener) = admin {
-        opened.push((listener, admin::services(Kept { keeper, current }, clock), admin::LIMITS));
+    if let (Some(listener), Some(settings)) = (admin, &launch.admin) {
+        let operators = admin::operators(settings);
+        let limits = admin::limits(&operators);
+        opened.push((listener, admin::services(Kept { keeper, current }, clock, operators), limits));
     }
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {
@@ -232,6 +234,7 @@ fn places(launch: &Launch) -> HashMap<String, Arc<Semaphore>> {
 
 fn listener_limits(limits: &Limits, callers: &Callers) -> ListenerLimits {
     ListenerLimits {
+        users: None,
         connections: limits.max_connections,
         connections_of_one_user: match callers {
             Callers::Fixed(_) => limits.max_connections,
@@ -279,8 +282,8 @@ fn announce(launch: &Launch) {
     for listener in &launch.listeners {
         tracing::info!(address = %listener.address, callers = %listener.callers, "serving handshakes");
     }
-    if let Some(address) = &launch.admin {
-        tracing::info!(%address, "serving operators");
+    if let Some(admin) = &launch.admin {
+        tracing::info!(address = %admin.address, "serving operators");
     }
     if let Some(address) = launch.metrics {
         tracing::info!(%address, "serving metrics");

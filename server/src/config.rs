@@ -10,7 +10,9 @@ mod identities;
 mod limits;
 mod listeners;
 mod operation;
+mod policy;
 mod raw;
+mod store;
 mod text;
 
 use std::{fs, net::SocketAddr, path::Path};
@@ -22,6 +24,9 @@ pub(crate) use self::{
     identities::{Ca, Configured, Files, IdentityFiles, TrustFiles},
     limits::{Limits, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS},
     listeners::{Callers, Listener},
+    operation::Admin,
+    policy::PolicySettings,
+    store::{Database, EtcdSettings, StoreSettings},
 };
 use crate::attest::{KubernetesSettings, Workloads};
 
@@ -33,8 +38,12 @@ pub(crate) struct Launch {
     pub(crate) workloads: Workloads,
     pub(crate) kubernetes: Option<KubernetesSettings>,
     pub(crate) source: Source,
-    /// Where operators ask the daemon: a unix socket.
-    pub(crate) admin: Option<Address>,
+    /// Who may talk to whom.
+    pub(crate) policy: PolicySettings,
+    /// Where the decisions of operators are kept.
+    pub(crate) store: Option<StoreSettings>,
+    /// Where operators ask the daemon.
+    pub(crate) admin: Option<Admin>,
     /// Where Prometheus scrapes.
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -69,6 +78,8 @@ fn parse(file: &Path, text: &str) -> Result<Launch, Error> {
         workloads,
         kubernetes: source.kubernetes(raw.kubernetes.as_ref())?,
         source: Source::Configured(configured),
+        policy: source.policy(raw.policy.as_ref())?,
+        store: source.store(&raw)?,
         admin,
         metrics: source.metrics(raw.metrics.as_ref())?,
     })

@@ -11,6 +11,7 @@ mod handshaker;
 mod health;
 mod identity;
 mod metrics;
+mod policy;
 mod shares;
 mod snapshot;
 

@@ -30,6 +30,9 @@ private_key = "orders.key"
 [[trust]]
 authority = "prod.example.com"
 roots = ["root.pem"]
+
+[policy]
+default = "allow"
 "#;
 
 struct Answer {

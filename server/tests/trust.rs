@@ -204,7 +204,7 @@ fn domain(authority: &str) -> (TempDir, String) {
     let directory = tempfile::tempdir().expect("there is room");
     let path = directory.path();
     let config = format!(
-        "state_directory = \"{}\"\n[[handshaker.listener]]\naddress = \"unix:{}\"\n{}",
+        "state_directory = \"{}\"\n[[handshaker.listener]]\naddress = \"unix:{}\"\n{}[policy]\ndefault = \"allow\"\n",
         path.join("state").display(),
         path.join("unused.sock").display(),
         issuing(authority),

@@ -50,6 +50,10 @@ pub struct Certificate {
     /// Why the last attempt to get a certificate failed; not set if it did not.
     #[prost(message, optional, tag = "16")]
     pub last_failure: ::core::option::Option<Failure>,
+    /// SHA-256 of the leaf's public key, as the DER of SubjectPublicKeyInfo, in hexadecimal. A revocation by key hash
+    /// names this.
+    #[prost(string, tag = "17")]
+    pub sha256_key_fingerprint: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Certificate`.
 pub mod certificate {

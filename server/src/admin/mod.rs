@@ -17,18 +17,20 @@ use tonic::{
 use self::certificates::Certificates;
 use crate::{
     clock::Clock,
-    config::Address,
+    config::{Address, Admin as Settings},
     handshaker::{ListenError, Listener, ListenerLimits},
 };
 
-pub(crate) use certificates::Kept;
+pub(crate) use self::{access::Operators, certificates::Kept};
 
-/// Only the owner opens the socket, whatever else the configuration says.
+/// Only the owner opens the socket.
 const MODE: u32 = 0o600;
 
+/// Where operators are named by their uid, everybody opens it, and a connection of anybody else is closed at once.
+const MODE_WITH_OPERATORS: u32 = 0o666;
+
 /// A few operators and their programs. The handshaker's callers are on sockets of their own.
-pub(crate) const LIMITS: ListenerLimits =
-    ListenerLimits { connections: 16, connections_of_one_user: 16, streams_per_connection: 16 };
+const CONNECTIONS: usize = 16;
 
 /// Why the admin socket does not open.
 #[derive(Debug, thiserror::Error)]
@@ -40,21 +42,37 @@ pub(crate) enum Error {
 }
 
 /// Opens the admin socket.
-pub(crate) fn open(address: &Address) -> Result<Listener, Error> {
+pub(crate) fn open(settings: &Settings) -> Result<Listener, Error> {
+    let address = &settings.address;
     let Address::Unix { path, .. } = address else { return Err(Error::NotUnix(address.clone())) };
-    Ok(Listener::open(&Address::Unix { path: path.clone(), mode: MODE })?)
+    let mode = if settings.uids.is_empty() { MODE } else { MODE_WITH_OPERATORS };
+    Ok(Listener::open(&Address::Unix { path: path.clone(), mode })?)
+}
+
+/// Who may ask on it.
+pub(crate) fn operators(settings: &Settings) -> Operators {
+    Operators::new(nix::unistd::geteuid().as_raw(), &settings.uids)
+}
+
+/// What it takes on at once.
+pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
+    ListenerLimits {
+        users: Some(operators.uids()),
+        connections: CONNECTIONS,
+        connections_of_one_user: CONNECTIONS,
+        streams_per_connection: CONNECTIONS as u32,
+    }
 }
 
 /// What is served there.
-pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>) -> Routes {
-    guarded(kept, clock)
+pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
+    guarded(kept, clock, operators)
 }
 
-fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>) -> Routes {
-    let own = nix::unistd::geteuid().as_raw();
+fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
     let service = certificates::Service::new(certificates, clock).into_server();
     let guarded = InterceptedService::new(service, move |request: Request<()>| {
-        access::check(request.extensions(), own).map(|()| request)
+        access::check(request.extensions(), &operators).map(|()| request)
     });
     Routes::new(guarded)
 }

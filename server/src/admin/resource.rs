@@ -51,6 +51,7 @@ pub(super) fn certificate(status: &Status, now: u64) -> Certificate {
         certificate.subject.clone_from(&info.facts.subject);
         certificate.issuer.clone_from(&info.facts.issuer);
         certificate.sha256_fingerprint = hex::encode(info.facts.sha256);
+        certificate.sha256_key_fingerprint = hex::encode(info.facts.key_sha256);
         info.key.clone_into(&mut certificate.key_type);
         // A chain has at most four.
         certificate.chain_length = info.chain_len as u32;

@@ -8,8 +8,12 @@ use nix::unistd::{User, geteuid};
 use crate::{
     app,
     attest::Workloads,
-    config::{self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS, Source},
+    config::{
+        self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS,
+        PolicySettings, Source, StoreSettings,
+    },
     identity::dev,
+    policy::Action,
 };
 
 /// Where dev mode serves if nothing else is said: gRPC core and Python always ask port 8080.
@@ -130,6 +134,8 @@ fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
         workloads: Workloads::default(),
         kubernetes: None,
         source: Source::Dev { user },
+        policy: PolicySettings { default: Action::Allow, files: Vec::new() },
+        store: Some(StoreSettings::Memory),
         admin: None,
         metrics: None,
     })
@@ -198,7 +204,7 @@ mod tests {
         let file = directory.path().join("altsd.toml");
         let text = "[handshaker]\nmax_handshakes = 3\nidle_timeout_seconds = 4\n\
                     [[handshaker.listener]]\naddress = \"127.0.0.1:0\"\nidentity = \"a@b\"\n\
-                    [[identity]]\naccount = \"a@b\"\ncertificate_chain = \"c\"\nprivate_key = \"k\"\n";
+                    [[identity]]\naccount = \"a@b\"\ncertificate_chain = \"c\"\nprivate_key = \"k\"\n[policy]\ndefault = \"allow\"\n";
         fs::write(&file, text).expect("there is room");
         let file = file.to_str().expect("it is UTF-8");
         let below = Limits { max_handshakes: 3, idle_timeout: Duration::from_secs(4), ..Limits::default() };

@@ -168,7 +168,12 @@ mod tests {
         let path = directory.path().join("s.sock");
         let handshaker = format!("unix:{}", path.display());
         let listener = Listener::open(&Address::Unix { path, mode: 0o600 }).expect("it can be opened");
-        let limits = ListenerLimits { connections: 1, connections_of_one_user: 1, streams_per_connection: 1 };
+        let limits = ListenerLimits {
+            users: None,
+            connections: 1,
+            connections_of_one_user: 1,
+            streams_per_connection: 1,
+        };
         let serving = tokio::spawn(listener.serve(services, limits, pending()));
         let answer = run(Args { handshaker, timeout_seconds: 30, output: Format::Json }).await;
         serving.abort();

@@ -111,8 +111,8 @@ pub(crate) enum Problem {
     // Who issues certificates.
     #[error("goes not together with [signing_service]; keep one of them")]
     TwoIssuers,
-    #[error("is missing; the signing service keeps its keys there")]
-    StateDirectoryMissing,
+    #[error("is missing; {0} there")]
+    StateDirectoryMissing(&'static str),
     #[error("the list is empty; name the domains that the signing service vouches for")]
     NoAuthorities,
     #[error("{authority} is none of the authorities of [signing_service]; add it there")]
@@ -130,6 +130,29 @@ pub(crate) enum Problem {
         "the command must begin with the absolute path of a program, its arguments follow as further strings"
     )]
     CommandNotAbsolute,
+
+    // Who may talk to whom, and where that is kept.
+    #[error(
+        "is missing; say what holds for peers that no rule names: \"deny\", or \"allow\" for everybody whom the roots \
+         vouch for"
+    )]
+    PolicyMissing,
+    #[error("{0:?} is neither \"allow\" nor \"deny\"")]
+    PolicyDefault(String),
+    #[error("{0:?} is no engine; it is \"sled\", \"etcd\" or \"memory\"")]
+    EngineUnknown(String),
+    #[error("is not used; write engine = \"etcd\" in [store], or remove the section")]
+    EtcdNotUsed,
+    #[error("this altsd is built without etcd; build it with: cargo build --features etcd")]
+    EtcdNotBuilt,
+    #[error("the list is empty; name at least one member, such as https://10.0.0.5:2379")]
+    NoEndpoints,
+    #[error("{0:?} is no endpoint; write http://HOST:PORT or https://HOST:PORT")]
+    EtcdEndpoint(String),
+    #[error("{0:?} is no prefix; it begins and ends with /, such as /altsd/, and has at most 256 bytes")]
+    EtcdPrefix(String),
+    #[error("needs {0} beside it")]
+    Alone(String),
 
     // Operation.
     #[error("must be a unix socket, unix:/PATH: only there the kernel tells who asks")]

@@ -286,7 +286,9 @@ impl Text<'_> {
         let table = table.as_ref();
         let key = |name: &str| format!("signing_service.{name}");
         let Some(directory) = state_directory else {
-            return Err(self.place(at, "state_directory").refuse(Problem::StateDirectoryMissing));
+            return Err(self
+                .place(at, "state_directory")
+                .refuse(Problem::StateDirectoryMissing("the signing service keeps its keys")));
         };
         let names = self.required(&table.authorities, at, key("authorities"))?;
         if names.value.is_empty() {

@@ -13,12 +13,21 @@ use super::{
 };
 use crate::attest::{KubernetesSettings, PodSource};
 
+/// Where operators ask, and who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admin {
+    /// A unix socket.
+    pub(crate) address: Address,
+    /// Users who may ask, beside root and the one that the daemon runs as.
+    pub(crate) uids: Vec<u32>,
+}
+
 impl Text<'_> {
     pub(super) fn admin(
         &self,
         table: Option<&Spanned<raw::Admin>>,
         listeners: &[Listener],
-    ) -> Result<Option<Address>, Error> {
+    ) -> Result<Option<Admin>, Error> {
         let Some(table) = table else { return Ok(None) };
         let text = self.required(&table.as_ref().address, table.span().start, "admin.address".to_owned())?;
         let address = text.map(|text| match Address::parse(text).map_err(Problem::Address)? {
@@ -28,7 +37,8 @@ impl Text<'_> {
             address @ Address::Unix { .. } => Ok(address),
             Address::Tcp(_) => Err(Problem::AdminNotUnix),
         })?;
-        Ok(Some(address.value))
+        let uids = table.as_ref().uids.iter().map(|uid| *uid.as_ref()).collect();
+        Ok(Some(Admin { address: address.value, uids }))
     }
 
     pub(super) fn metrics(&self, table: Option<&Spanned<raw::Metrics>>) -> Result<Option<SocketAddr>, Error> {

@@ -23,6 +23,8 @@ pub(super) struct Config {
     pub(super) signing_service: Option<Spanned<SigningService>>,
     pub(super) external_ca: Option<Spanned<ExternalCa>>,
     pub(super) kubernetes: Option<Spanned<Kubernetes>>,
+    pub(super) policy: Option<Spanned<Policy>>,
+    pub(super) store: Option<Spanned<Store>>,
     pub(super) admin: Option<Spanned<Admin>>,
     pub(super) metrics: Option<Spanned<Metrics>>,
 }
@@ -103,8 +105,40 @@ pub(super) struct Kubernetes {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) default: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) files: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) engine: Option<Spanned<String>>,
+    pub(super) max_mebibytes: Option<Spanned<u64>>,
+    pub(super) etcd: Option<Spanned<Etcd>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Etcd {
+    pub(super) endpoints: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) prefix: Option<Spanned<String>>,
+    pub(super) ca_certificates: Option<Spanned<PathBuf>>,
+    pub(super) client_certificate: Option<Spanned<PathBuf>>,
+    pub(super) client_key: Option<Spanned<PathBuf>>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) request_timeout_seconds: Option<Spanned<u64>>,
+    pub(super) max_offline_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Admin {
     pub(super) address: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) uids: Vec<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]

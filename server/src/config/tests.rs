@@ -29,6 +29,9 @@ private_key = "certs/cart.key"
 [[trust]]
 authority = "prod.example.com"
 roots = ["root.pem", "/next/root.pem"]
+
+[policy]
+default = "allow"
 "#;
 
 fn fixed(account: &str) -> Callers {
@@ -297,6 +300,9 @@ address = "unix:/run/altsd/admin.sock"
 
 [metrics]
 address = "127.0.0.1:9464"
+
+[policy]
+default = "allow"
 "#;
 
 #[test]

@@ -48,12 +48,21 @@ pub(crate) enum ListenError {
 }
 
 /// What one listener takes on at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ListenerLimits {
+    /// The users who may connect at all; everybody, if none are given. The connections of others are closed at once.
+    pub(crate) users: Option<Arc<[u32]>>,
     pub(crate) connections: usize,
-    /// Of these, for one user. Further ones are closed at once.
+    /// Of these, for one user. Further ones are closed as well.
     pub(crate) connections_of_one_user: usize,
     pub(crate) streams_per_connection: u32,
+}
+
+impl ListenerLimits {
+    /// Whether a user whom the kernel says to be this one may connect.
+    fn admit(&self, uid: Option<u32>) -> bool {
+        self.users.as_ref().is_none_or(|users| uid.is_some_and(|uid| users.contains(&uid)))
+    }
 }
 
 /// An open socket.
@@ -121,15 +130,22 @@ fn incoming<L, C>(
 ) -> impl Stream<Item = io::Result<Connection<C>>> {
     let places = Arc::new(Semaphore::new(limits.connections));
     let shares = Shares::new(limits.connections_of_one_user);
-    stream::unfold((listener, places, shares, accept), move |(listener, places, shares, accept)| async move {
+    let limits = Arc::new(limits);
+    let state = (listener, places, shares, accept, limits);
+    stream::unfold(state, |(listener, places, shares, accept, limits)| async move {
         // The semaphore is never closed.
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
+                Ok((_, caller)) if !limits.admit(caller.uid()) => tracing::warn!(
+                    reason = "connection_denied",
+                    uid = caller.uid(),
+                    "a connection is closed: its user may not ask here"
+                ),
                 Ok((socket, caller)) => match shares.of(caller.user()).try_acquire_owned() {
                     Ok(share) => {
                         let connection = Connection::new(socket, caller, [place, share]);
-                        return Some((Ok(connection), (listener, places, shares, accept)));
+                        return Some((Ok(connection), (listener, places, shares, accept, limits)));
                     }
                     Err(_) => tracing::warn!(
                         reason = "connections_too_many",

@@ -160,7 +160,12 @@ mod tests {
         let uri = format!("unix:{}", path.display());
         let listener = Listener::open(&Address::Unix { path, mode: 0o600 }).expect("it can be opened");
         let services = Routes::new(WhoAmI::new(attested(attestor, workloads)).into_server());
-        let limits = ListenerLimits { connections: 1, connections_of_one_user: 1, streams_per_connection: 1 };
+        let limits = ListenerLimits {
+            users: None,
+            connections: 1,
+            connections_of_one_user: 1,
+            streams_per_connection: 1,
+        };
         let serving = tokio::spawn(listener.serve(services, limits, pending()));
         let endpoint = Endpoint::from_shared(uri).expect("it is an address");
         let channel = endpoint.connect().await.expect("it is served");

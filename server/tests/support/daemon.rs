@@ -156,5 +156,7 @@ fn config_text(directory: &Path, limits: &str) -> String {
              private_key = \"{name}.key\"\n"
         );
     }
-    text + &format!("[[trust]]\nauthority = \"{AUTHORITY}\"\nroots = [\"root.pem\"]\n")
+    text + &format!(
+        "[[trust]]\nauthority = \"{AUTHORITY}\"\nroots = [\"root.pem\"]\n[policy]\ndefault = \"allow\"\n"
+    )
 }

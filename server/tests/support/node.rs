@@ -69,7 +69,8 @@ impl Node {
             at("admin.sock"),
             at("s.sock"),
         );
-        write(directory.path(), "altsd.toml", &config);
+        let policy = if config.contains("[policy]") { "" } else { "[policy]\ndefault = \"allow\"\n" };
+        write(directory.path(), "altsd.toml", &format!("{config}\n{policy}"));
         let log = File::create(directory.path().join("log")).expect("there is room");
         let child =
             altsd().args(["run", "--config", &at("altsd.toml")]).stderr(log).spawn().expect("it starts");

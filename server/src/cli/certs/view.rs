@@ -23,6 +23,7 @@ pub(super) struct View {
     subject: Option<String>,
     issuer: Option<String>,
     sha256_fingerprint: Option<String>,
+    sha256_key_fingerprint: Option<String>,
     key_type: Option<String>,
     chain_length: Option<u32>,
     chain_pem: Option<String>,
@@ -79,6 +80,7 @@ impl From<Certificate> for View {
             subject: known(certificate.subject),
             issuer: known(certificate.issuer),
             sha256_fingerprint: known(certificate.sha256_fingerprint),
+            sha256_key_fingerprint: known(certificate.sha256_key_fingerprint),
             key_type: known(certificate.key_type),
             chain_length: Some(certificate.chain_length).filter(|length| *length > 0),
             chain_pem: known(certificate.chain_pem),
@@ -134,6 +136,7 @@ pub(super) fn details(view: &View) -> String {
         ("serial number", view.serial_number.clone()),
         ("sha256", view.sha256_fingerprint.clone()),
         ("key", view.key_type.clone()),
+        ("key sha256", view.sha256_key_fingerprint.clone()),
         ("chain", length),
         ("valid from", view.not_before_time.clone()),
         ("expires", view.not_after_time.clone()),
@@ -176,6 +179,7 @@ mod tests {
             subject: "CN=orders".to_owned(),
             issuer: "CN=step".to_owned(),
             sha256_fingerprint: "ff00".to_owned(),
+            sha256_key_fingerprint: "aa00".to_owned(),
             key_type: "ECDSA P-256".to_owned(),
             chain_length: 2,
             chain_pem: "-----BEGIN".to_owned(),
@@ -226,6 +230,7 @@ issuer         CN=step
 serial number  0a1b
 sha256         ff00
 key            ECDSA P-256
+key sha256     aa00
 chain          2 certificates
 valid from     2026-01-01T00:00:00Z
 expires        2026-01-01T01:00:00Z
@@ -256,6 +261,7 @@ next attempt   2026-01-01T00:31:00Z
             "subject": "CN=orders",
             "issuer": "CN=step",
             "sha256_fingerprint": "ff00",
+            "sha256_key_fingerprint": "aa00",
             "key_type": "ECDSA P-256",
             "chain_length": 2,
             "chain_pem": "-----BEGIN",

@@ -28,6 +28,9 @@ private_key = "orders.key"
 [[trust]]
 authority = "prod.example.com"
 roots = ["root.pem"]
+
+[policy]
+default = "allow"
 "#;
 
 const ACCOUNT: &str = "orders@prod.example.com";

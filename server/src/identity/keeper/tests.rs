@@ -283,7 +283,7 @@ async fn the_task_ends_with_its_last_handle() {
 async fn a_mistake_in_a_file_at_the_start_is_the_error_with_its_place() {
     let directory = tempfile::tempdir().expect("there is room");
     let text = "[[handshaker.listener]]\naddress = \"127.0.0.7:8080\"\nidentity = \"a@x.example\"\n[[identity]]\n\
-                account = \"a@x.example\"\ncertificate_chain = \"a.pem\"\nprivate_key = \"a.key\"\n";
+                account = \"a@x.example\"\ncertificate_chain = \"a.pem\"\nprivate_key = \"a.key\"\n[policy]\ndefault = \"allow\"\n";
     std::fs::write(directory.path().join("altsd.toml"), text).expect("there is room");
     let launch = config::read(&directory.path().join("altsd.toml")).expect("it is good");
     let config::Source::Configured(config::Configured { files, .. }) = launch.source else {

@@ -97,7 +97,7 @@ def configuration(listeners, roots):
     # The domain of the mail accounts, and the trust domain of the SPIFFE IDs.
     for authority in (AUTHORITY, f"spiffe://{AUTHORITY}"):
         identities += f'[[trust]]\nauthority = "{authority}"\nroots = [{quoted}]\n\n'
-    return text + identities
+    return text + identities + '[policy]\ndefault = "allow"\n'
 
 
 def free_block(size):

@@ -42,4 +42,4 @@ def configuration(address, socket, state):
     text += f'[[handshaker.listener]]\naddress = "unix:{socket}"\nmode = "0666"\n'
     for workload in (ALICE, BOB):
         text += f'[[workload]]\nservice_account = "{workload.account}"\nselectors = ["uid:{workload.user}"]\n'
-    return text + f'[signing_service]\nauthorities = ["{AUTHORITY}"]\n'
+    return text + f'[signing_service]\nauthorities = ["{AUTHORITY}"]\n[policy]\ndefault = "allow"\n'

@@ -64,4 +64,4 @@ class Stepped:
             text += f'[[identity]]\naccount = "{one.account}"\n'
         for authority in (AUTHORITY, f"spiffe://{AUTHORITY}"):
             text += f'[[trust]]\nauthority = "{authority}"\nroots = ["step-root.crt"]\n'
-        return text
+        return text + '[policy]\ndefault = "allow"\n'

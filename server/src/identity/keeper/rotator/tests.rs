@@ -52,6 +52,9 @@ private_key = "cart.key"
 [[trust]]
 authority = "prod.example.com"
 roots = ["root.pem", "more.pem"]
+
+[policy]
+default = "allow"
 "#;
 
 struct Bench {
