@@ -149,6 +149,7 @@ mod tests {
             subject: "CN=orders".to_owned(),
             issuer: "CN=node".to_owned(),
             sha256_fingerprint: "a0".repeat(32),
+            sha256_key_fingerprint: "b0".repeat(32),
             key_type: "P-256".to_owned(),
             chain_length: 2,
             chain_pem: String::new(),

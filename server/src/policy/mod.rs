@@ -1,5 +1,0 @@
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Allow,
-    Deny,
-}
