@@ -37,6 +37,11 @@ fn every_configuration_of_the_guide_is_valid() {
     for text in configurations {
         let directory = installed(text);
         let (code, stdout, stderr) = altsd(&["validate", "--config"], &directory);
+        if text.contains("engine = \"etcd\"") && !cfg!(feature = "etcd") {
+            assert_eq!(code, Some(78));
+            assert!(stderr.contains("this altsd is built without etcd"), "{stderr}");
+            continue;
+        }
         assert_eq!(code, Some(0), "{stderr}\n{text}");
         assert!(stdout.contains(" is valid\n"), "{stdout}");
     }

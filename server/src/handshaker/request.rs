@@ -9,12 +9,17 @@ use tonic::Code;
 
 use super::refusal::Refusal;
 
+/// Longest name of a target, in bytes: the longest host name is a quarter of it.
+const MAX_TARGET_NAME: usize = 1_024;
+
 /// A start message that can be acted on.
 pub(crate) struct Start {
     /// Which end of its connection the program is.
     pub(crate) role: Role,
     pub(crate) preferences: Preferences,
     pub(crate) expected: ExpectedPeers,
+    /// What the program has called, mostly `HOST:PORT`; empty if it did not say.
+    pub(crate) target_name: String,
     /// The accounts that the program would like to be one of; any, if there is none.
     pub(crate) wished: Vec<String>,
     /// What the peer has sent already.
@@ -44,6 +49,7 @@ pub(crate) fn client_start(request: &StartClientHandshakeReq) -> Result<Start, R
         role: Role::Client,
         preferences: preferences.with_known_record_protocols()?,
         expected: ExpectedPeers::new(request.target_identities.iter().map(account_name)),
+        target_name: target_name(&request.target_name)?,
         wished: account_names(request.local_identity.as_slice()),
         in_bytes: Vec::new(),
     })
@@ -71,9 +77,19 @@ pub(crate) fn server_start(request: StartServerHandshakeReq) -> Result<Start, Re
         preferences,
         // A server cannot tell its handshaker whom to accept.
         expected: ExpectedPeers::default(),
+        target_name: String::new(),
         wished: account_names(&parameters.local_identities),
         in_bytes: request.in_bytes,
     })
+}
+
+/// A name that is too long for an entry is not passed over: whoever could make it so would choose which entry counts.
+fn target_name(name: &str) -> Result<String, Refusal> {
+    if name.len() <= MAX_TARGET_NAME {
+        return Ok(name.to_owned());
+    }
+    let text = format!("target_name has {} bytes, the limit is {MAX_TARGET_NAME}", name.len());
+    Err(Refusal::of_request(Code::InvalidArgument, "target_name_too_long", text))
 }
 
 /// Chooses the identity of a handshake. A wish selects among what the caller is entitled to, it is never a claim;

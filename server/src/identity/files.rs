@@ -177,11 +177,7 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationL
 }
 
 fn private_key_of(path: &Path) -> Result<Zeroizing<PrivatePkcs8KeyDer<'static>>, Problem> {
-    let (file, mode) = open(path)?;
-    if mode & NOT_THE_OWNER != 0 {
-        return Err(Problem::KeyExposed { file: path.to_owned(), mode });
-    }
-    let text = read(path, file)?;
+    let text = secret(path)?;
     PrivatePkcs8KeyDer::from_pem_slice(&text).map(Zeroizing::new).map_err(|problem| match problem {
         pem::Error::NoItemsFound => Problem::KeyMissing { file: path.to_owned() },
         problem => not_pem(path, &problem),
@@ -199,8 +195,27 @@ fn not_pem(path: &Path, problem: &pem::Error) -> Problem {
     Problem::PemInvalid { file: path.to_owned(), problem }
 }
 
-/// Opens a file; its permission bits are those of what was opened, whatever its name comes to mean.
+/// What a file holds, if that is at most `limit` bytes.
+pub(crate) fn content(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let (file, _) = open_up_to(path, limit)?;
+    read_up_to(path, file, limit)
+}
+
+/// The same of a secret, at which nobody but its owner may get.
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let (file, mode) = open(path)?;
+    if mode & NOT_THE_OWNER != 0 {
+        return Err(Problem::KeyExposed { file: path.to_owned(), mode });
+    }
+    read(path, file)
+}
+
 fn open(path: &Path) -> Result<(File, u32), Problem> {
+    open_up_to(path, MAX_FILE)
+}
+
+/// Opens a file; its permission bits are those of what was opened, whatever its name comes to mean.
+fn open_up_to(path: &Path, limit: u64) -> Result<(File, u32), Problem> {
     let unreadable = |problem| unreadable(path, problem);
     // Without waiting: a pipe has nobody at its other end.
     let flags = OFlag::O_NONBLOCK.bits();
@@ -209,18 +224,22 @@ fn open(path: &Path) -> Result<(File, u32), Problem> {
     if !metadata.is_file() {
         return Err(Problem::FileIsNone { file: path.to_owned() });
     }
-    if metadata.len() > MAX_FILE {
+    if metadata.len() > limit {
         let (file, length) = (path.to_owned(), metadata.len());
-        return Err(Problem::FileTooLarge { file, length, limit: MAX_FILE });
+        return Err(Problem::FileTooLarge { file, length, limit });
     }
     Ok((file, metadata.permissions().mode() & 0o7777))
 }
 
 fn read(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read_up_to(path, file, MAX_FILE)
+}
+
+fn read_up_to(path: &Path, file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |problem| unreadable(path, problem);
     // Room for all of it from the start, so that growing leaves no copies of a key behind. What is appended now
     // changes the file, and then it is read again.
-    let length = file.metadata().map_err(unreadable)?.len().min(MAX_FILE);
+    let length = file.metadata().map_err(unreadable)?.len().min(limit);
     let mut text = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(length).read_to_end(&mut text).map_err(unreadable)?;
     Ok(text)

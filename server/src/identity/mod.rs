@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use pki_types::UnixTime;
 
 use self::install::Refused;
+pub(crate) use self::watch::{Fingerprint, Watch};
 use crate::config;
 
 /// Randomness that is handed on.

@@ -1,0 +1,128 @@
+//! Whether the peers of this node's accounts are acceptable, at any moment of a running daemon.
+//!
+//! [`Verifier`] holds the policy of now and how sure it is; [`Judge`] asks it for one handshake; [`writer`] is the only
+//! one who changes it, by what files and the store say.
+
+mod files;
+mod judge;
+pub(crate) mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use alts_store::Revision;
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, time::timeout};
+
+pub(crate) use self::{
+    files::{FileState, PolicyFiles},
+    judge::{Judge, Judged},
+};
+use crate::{
+    cli_time::utc,
+    policy::{Decision, Policy, Question, Resources},
+};
+
+/// The policy of now. Readers take it without a lock; there is one writer.
+pub(crate) struct Verifier {
+    state: ArcSwap<State>,
+    /// The last revision of the store that is part of the policy, for who waits for it.
+    applied: watch::Sender<Revision>,
+    /// How long a policy counts whose store is not heard of; for ever, if it has none.
+    max_offline: Option<Duration>,
+}
+
+/// Everything that holds at one time.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) policy: Arc<Policy>,
+    /// What the policy was made of.
+    pub(crate) files: Arc<Resources>,
+    pub(crate) stored: Arc<Resources>,
+    pub(crate) revision: Revision,
+    pub(crate) contact: Contact,
+    pub(crate) file_states: Arc<[FileState]>,
+    /// Records of the store under keys that name nothing.
+    pub(crate) foreign_keys: usize,
+    /// When the policy last changed, in seconds since 1970.
+    pub(crate) changed_at: u64,
+}
+
+/// How the store stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Contact {
+    /// There is none: files are all there is.
+    None,
+    /// It is heard of.
+    Live,
+    /// It is not heard of since so many seconds after 1970; `None` if it never was.
+    Lost { since: Option<u64>, problem: String },
+}
+
+/// How sure a policy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// It is what holds.
+    Current,
+    /// It is what held when the store was last heard of, and that is not too long ago.
+    Remembered,
+    /// Nobody can say what holds.
+    Unknown,
+}
+
+impl Verifier {
+    /// Nothing is known yet. `max_offline` is how long a policy counts when its store is not heard of.
+    pub(crate) fn new(state: State, max_offline: Option<Duration>) -> Self {
+        Self { state: ArcSwap::from_pointee(state), applied: watch::Sender::new(Revision::default()), max_offline }
+    }
+
+    /// Decides, or says why nobody can.
+    pub(crate) fn decide(&self, question: &Question<'_>) -> Result<Decision, String> {
+        let state = self.state.load();
+        match state.certainty(question.now, self.max_offline) {
+            Certainty::Current | Certainty::Remembered => Ok(state.policy.decide(question)),
+            Certainty::Unknown => Err(state.contact.to_string()),
+        }
+    }
+
+    /// What holds now.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// How sure that is.
+    pub(crate) fn certainty(&self, now: u64) -> Certainty {
+        self.state.load().certainty(now, self.max_offline)
+    }
+
+    /// How long a policy counts whose store is not heard of.
+    pub(crate) fn max_offline(&self) -> Option<Duration> {
+        self.max_offline
+    }
+
+    /// Waits until a change of the store is part of the policy. False if that took too long.
+    pub(crate) async fn applied(&self, revision: Revision, patience: Duration) -> bool {
+        let mut applied = self.applied.subscribe();
+        let applied = applied.wait_for(|applied| *applied >= revision);
+        timeout(patience, applied).await.is_ok_and(|applied| applied.is_ok())
+    }
+
+    fn publish(&self, state: State) {
+        let revision = state.revision;
+        self.state.store(Arc::new(state));
+        self.applied.send_replace(revision);
+    }
+}
+
+impl State {
+    fn certainty(&self, now: u64, max_offline: Option<Duration>) -> Certainty {
+        match &self.contact {
+            Contact::None | Contact::Live => Certainty::Current,
+            Contact::Lost { since: None, .. } => Certainty::Unknown,
+            Contact::Lost { since: Some(since), .. } => {
+                let offline = Duration::from_secs(now.saturating_sub(*since));
+                let remembered = max_offline.is_none_or(|most| offline < most);
+                if remembered { Certainty::Remembered } else { Certainty::Unknown }
+            }
+        }
+    }
+}
