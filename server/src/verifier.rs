@@ -18,7 +18,7 @@ pub(crate) use self::{
     judge::{Judge, Judged},
 };
 use crate::{
-    cli_time::utc,
+    clock::utc,
     policy::{Decision, Policy, Question, Resources},
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) stored: Arc<Resources>,
     pub(crate) revision: Revision,
     pub(crate) contact: Contact,
+    /// Why the store is not copied to this node, if it should be and is not.
+    pub(crate) copy_problem: Option<String>,
     pub(crate) file_states: Arc<[FileState]>,
     /// Records of the store under keys that name nothing.
     pub(crate) foreign_keys: usize,
@@ -58,6 +60,18 @@ pub(crate) enum Contact {
     Lost { since: Option<u64>, problem: String },
 }
 
+impl Contact {
+    /// For the screen of a program: operators have `altsd status`.
+    fn why_unknown(&self) -> String {
+        match self {
+            Self::Lost { since: Some(since), .. } => {
+                format!("the store of peer lists and revocations has not been heard of since {}", utc(*since))
+            }
+            _ => "the store of peer lists and revocations has not been heard of yet".to_owned(),
+        }
+    }
+}
+
 /// How sure a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certainty {
@@ -70,9 +84,10 @@ pub(crate) enum Certainty {
 }
 
 impl Verifier {
-    /// Nothing is known yet. `max_offline` is how long a policy counts when its store is not heard of.
+    /// Begins with a state. `max_offline` is how long a policy counts when its store is not heard of.
     pub(crate) fn new(state: State, max_offline: Option<Duration>) -> Self {
-        Self { state: ArcSwap::from_pointee(state), applied: watch::Sender::new(Revision::default()), max_offline }
+        let applied = watch::Sender::new(state.revision);
+        Self { state: ArcSwap::from_pointee(state), applied, max_offline }
     }
 
     /// Decides, or says why nobody can.
@@ -80,7 +95,7 @@ impl Verifier {
         let state = self.state.load();
         match state.certainty(question.now, self.max_offline) {
             Certainty::Current | Certainty::Remembered => Ok(state.policy.decide(question)),
-            Certainty::Unknown => Err(state.contact.to_string()),
+            Certainty::Unknown => Err(state.contact.why_unknown()),
         }
     }
 

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// There is no text to find anything wrong in.
     #[error("{}: cannot be read: {problem}", file.display())]
     Unreadable { file: PathBuf, problem: io::Error },
+    /// A document that the configuration names, with the place in it: `FILE:LINE: KEY: problem`.
+    #[error("{}:{problem}", file.display())]
+    Document { file: PathBuf, problem: String },
     /// `FILE:LINE: KEY: problem`.
     #[error("{place}: {problem}")]
     Refused { place: Place, problem: Box<Problem> },
@@ -139,6 +142,12 @@ pub(crate) enum Problem {
     PolicyMissing,
     #[error("{0:?} is neither \"allow\" nor \"deny\"")]
     PolicyDefault(String),
+    #[error("{} is neither TOML nor YAML by its name; let it end with .toml, .yaml or .yml", file.display())]
+    PolicyFormat { file: PathBuf },
+    #[error("{} is no text in UTF-8", file.display())]
+    PolicyText { file: PathBuf },
+    #[error("{kind} {name} of {} is defined in a file before it too; keep one of them", file.display())]
+    PolicyNameTwice { kind: &'static str, name: String, file: PathBuf },
     #[error("{0:?} is no engine; it is \"sled\", \"etcd\" or \"memory\"")]
     EngineUnknown(String),
     #[error("is not used; write engine = \"etcd\" in [store], or remove the section")]

@@ -72,7 +72,7 @@ impl Watch {
     }
 
     /// What was read after the last poll did not stay: it is read again when it is whole.
-    fn not_read(&mut self, found: Fingerprint) {
+    pub(crate) fn not_read(&mut self, found: Fingerprint) {
         self.seen = found;
         self.acted_upon = Fingerprint(Vec::new());
     }
