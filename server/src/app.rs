@@ -5,6 +5,7 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use alts_handshake::SystemRandom;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -15,6 +16,7 @@ use tonic::service::Routes;
 use crate::{
     admin::{self, Kept},
     attest::{Attestor, AttestorProblem},
+    audit::{self, Output, Trail},
     clock::{Clock, SystemClock},
     config::{self, Ca, Callers, Configured, Launch, Limits, Source},
     handshaker::{
@@ -36,6 +38,9 @@ use crate::{
 /// How long streams in progress may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long after that what waits for the audit trail may take to be written: a disk that hangs keeps nobody.
+const AUDIT_DRAIN: Duration = Duration::from_secs(2);
+
 /// Why the daemon does not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -53,6 +58,8 @@ pub(crate) enum Error {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
     #[error("signals cannot be waited for: {0}")]
@@ -105,14 +112,23 @@ pub(crate) fn open_signing_service(settings: &SigningSettings) -> Result<Signing
 }
 
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
-pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
+pub(crate) fn serve(launch: Launch, runtime: Runtime) -> Result<(), Error> {
     raise_open_files(&launch);
+    let (trail, writing) = audit::start(&launch.audit, clock())?;
+    let served = runtime.block_on(serve_until_told(launch, trail));
+    // Streams that are still open are dropped with it, and go into the trail as abandoned.
+    drop(runtime);
+    writing.close(AUDIT_DRAIN);
+    served
+}
+
+async fn serve_until_told(launch: Launch, trail: Trail) -> Result<(), Error> {
     if let Some(address) = launch.metrics {
         metrics::install(address).await?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());
-    let mut serving = start(&launch, &stopped).await?;
+    let mut serving = start(&launch, trail, &stopped).await?;
     announce(&launch);
 
     tokio::select! {
@@ -135,7 +151,7 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), Error> {
 type Serving = JoinSet<Result<(), tonic::transport::Error>>;
 
 /// Opens all sockets before it serves on any: half a daemon is none.
-async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving, Error> {
+async fn start(launch: &Launch, trail: Trail, stopped: &watch::Receiver<()>) -> Result<Serving, Error> {
     let clock = clock();
     let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let workloads = launch.workloads.clone();
@@ -147,6 +163,7 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
         current: current.clone(),
         keeper: keeper.clone(),
         clock: clock.clone(),
+        trail,
         random: random(),
         handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
         handshakes_of: places(launch),
@@ -159,7 +176,8 @@ async fn start(launch: &Launch, stopped: &watch::Receiver<()>) -> Result<Serving
             Callers::Fixed(identity) => Entitlement::Fixed(identity.clone()),
             Callers::Attested => Entitlement::Attested(attestation.clone()),
         };
-        let handshaker = Handshaker::new(shared.clone(), entitlement.clone()).into_server();
+        let handshaker =
+            Handshaker::new(shared.clone(), entitlement.clone(), &configured.address).into_server();
         let whoami = WhoAmI::new(entitlement).into_server();
         let services = Routes::new(handshaker).add_service(whoami).add_service(health.clone());
         opened.push((
@@ -287,6 +305,9 @@ fn announce(launch: &Launch) {
     }
     if let Some(address) = launch.metrics {
         tracing::info!(%address, "serving metrics");
+    }
+    if let Output::File(file) = &launch.audit.output {
+        tracing::info!(file = %file.path.display(), "recording decisions");
     }
     if let (Source::Dev { .. }, Some(listener)) = (&launch.source, launch.listeners.first()) {
         tracing::warn!(

@@ -9,6 +9,11 @@ pub(crate) trait Clock: Send + Sync {
     /// The time of day, which certificates are compared with.
     fn now(&self) -> UnixTime;
 
+    /// The time of day since 1970, to less than the second that certificates are content with: for records.
+    fn since_1970(&self) -> Duration {
+        Duration::from_secs(self.now().as_secs())
+    }
+
     /// A time that never goes back, for durations.
     fn monotonic(&self) -> Instant;
 
@@ -24,10 +29,12 @@ pub(crate) struct SystemClock;
 #[expect(clippy::disallowed_methods, reason = "this is the place they are allowed in")]
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(self.since_1970())
+    }
+
+    fn since_1970(&self) -> Duration {
         // A clock before 1970 reads as 1970: no certificate is valid then, so that every handshake is refused.
-        UnixTime::since_unix_epoch(
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-        )
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
     fn monotonic(&self) -> Instant {

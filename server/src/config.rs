@@ -5,6 +5,7 @@
 //! reading; every problem says file, line and key.
 
 mod address;
+mod audit_trail;
 mod error;
 mod identities;
 mod limits;
@@ -28,7 +29,10 @@ pub(crate) use self::{
     policy::PolicySettings,
     store::{Database, EtcdSettings, StoreSettings},
 };
-use crate::attest::{KubernetesSettings, Workloads};
+use crate::{
+    attest::{KubernetesSettings, Workloads},
+    audit,
+};
 
 /// What a start of the daemon needs to know.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct Launch {
     pub(crate) admin: Option<Admin>,
     /// Where Prometheus scrapes.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where it is written what was decided.
+    pub(crate) audit: audit::Settings,
 }
 
 /// Where identities and roots come from. The two never mix.
@@ -82,6 +88,7 @@ fn parse(file: &Path, text: &str) -> Result<Launch, Error> {
         store: source.store(&raw)?,
         admin,
         metrics: source.metrics(raw.metrics.as_ref())?,
+        audit: source.audit(raw.audit.as_ref())?,
     })
 }
 

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod attest;
+mod audit;
 mod cli;
 mod clock;
 mod config;

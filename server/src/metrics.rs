@@ -30,6 +30,7 @@ const TRUST_FILES_BAD: &str = "altsd_trust_files_bad";
 const ROTATIONS: &str = "altsd_certificate_rotations_total";
 const CERTIFICATE_EXPIRY: &str = "altsd_certificate_expiry_timestamp_seconds";
 const CA_OUTAGE_BUDGET: &str = "altsd_ca_outage_budget_seconds";
+const AUDIT_RECORDS_DROPPED: &str = "altsd_audit_records_dropped_total";
 const CRL_NEXT_UPDATE: &str = "altsd_crl_next_update_timestamp_seconds";
 
 /// Upper bounds of the skew of a peer's clock: from what NTP leaves to what no certificate of an hour lives through.
@@ -45,7 +46,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 12] = [
+const METRICS: [(&str, Kind, Unit, &str); 13] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -82,6 +83,12 @@ const METRICS: [(&str, Kind, Unit, &str); 12] = [
         Kind::Gauge,
         Unit::Seconds,
         "When the first of the revocation lists in use is outdated, since 1970.",
+    ),
+    (
+        AUDIT_RECORDS_DROPPED,
+        Kind::Counter,
+        Unit::Count,
+        "Records of handshakes that are missing in the audit trail.",
     ),
 ];
 
@@ -164,6 +171,11 @@ impl Metrics {
     pub(crate) fn clock_skew_seen(self, skew: Duration) {
         histogram!(CLOCK_SKEW).record(skew.as_secs_f64());
     }
+
+    /// A record is missing in the audit trail.
+    pub(crate) fn audit_record_dropped(self, reason: &'static str) {
+        counter!(AUDIT_RECORDS_DROPPED, "reason" => reason).increment(1);
+    }
 }
 
 /// What the keeper of identities tells.
@@ -224,6 +236,7 @@ mod tests {
         metrics.handshake_ended(Some(Role::Server), Err("peer_certificate_expired"));
         metrics.handshake_ended(None, Err("start_timeout"));
         metrics.clock_skew_seen(Duration::from_millis(1_500));
+        metrics.audit_record_dropped("queue_full");
         metrics.rotated(Origin::Files, true);
         metrics.rotated(Origin::SigningService, true);
         metrics.rotated(Origin::ExternalCa, false);
@@ -257,6 +270,7 @@ mod tests {
             "altsd_peer_clock_skew_seconds_bucket{le=\"+Inf\"} 1",
             "altsd_peer_clock_skew_seconds_sum 1.5",
             "altsd_peer_clock_skew_seconds_count 1",
+            "altsd_audit_records_dropped_total{reason=\"queue_full\"} 1",
             "altsd_certificate_rotations_total{origin=\"files\",result=\"ok\"} 1",
             "altsd_certificate_rotations_total{origin=\"signing_service\",result=\"ok\"} 1",
             "altsd_certificate_rotations_total{origin=\"external_ca\",result=\"error\"} 1",

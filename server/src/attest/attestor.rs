@@ -113,7 +113,7 @@ impl Attestor {
         let (processes, mut found) = found?;
         self.0.add_pods(&mut found).await?;
         let selectors = found.into_iter().reduce(|one, other| common(&one, &other)).unwrap_or_default();
-        let attested = Arc::new(Attested { selectors, processes });
+        let attested = Arc::new(Attested { selectors: Arc::new(selectors), processes });
         // All that was read is true of these processes only if they are still the same now.
         self.check(attested.clone()).await?;
         Ok(attested)

@@ -70,7 +70,8 @@ enum Proof {
 
 /// Who it is: true of every process that has the other end.
 pub(crate) struct Attested {
-    pub(crate) selectors: BTreeSet<Selector>,
+    /// Shared with records of it, which may outlive the connection.
+    pub(crate) selectors: Arc<BTreeSet<Selector>>,
     pub(super) processes: Processes,
 }
 
@@ -141,6 +142,11 @@ impl Caller {
             attestor.check(attested.clone()).await?;
         }
         Ok(attested)
+    }
+
+    /// What was found out about it, if it was, when it was first asked who it is.
+    pub(crate) fn found(&self) -> Option<&Arc<Attested>> {
+        self.0.attested.get()
     }
 
     /// Whose share of what all callers share it takes. It proves nothing and grants nothing.

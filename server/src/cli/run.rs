@@ -8,6 +8,7 @@ use nix::unistd::{User, geteuid};
 use crate::{
     app,
     attest::Workloads,
+    audit,
     config::{
         self, Address, Callers, Launch, Limits, Listener, MAX_CLOCK_SKEW_SECONDS, MAX_SECONDS,
         PolicySettings, Source, StoreSettings,
@@ -103,7 +104,7 @@ impl Error {
 
 pub(super) fn run(args: Args) -> Result<(), super::Error> {
     let launch = launch(args)?;
-    Ok(super::runtime()?.block_on(app::serve(launch))?)
+    Ok(app::serve(launch, super::runtime()?)?)
 }
 
 fn launch(args: Args) -> Result<Launch, super::Error> {
@@ -138,6 +139,7 @@ fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
         store: Some(StoreSettings::Memory),
         admin: None,
         metrics: None,
+        audit: audit::Settings::default(),
     })
 }
 

@@ -170,6 +170,10 @@ pub(crate) enum Problem {
     AdminIsListener(String),
     #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:9464")]
     MetricsAddress(String),
+    #[error("has either file, or stdout = true")]
+    AuditOutput,
+    #[error("is of a file that is rotated; remove it, or name a file")]
+    AuditFileMissing,
     #[error("has either pods_file, or kubelet with kubelet_ca and kubelet_token where it is asked by https")]
     PodSource,
     #[error("{0:?} is no address of a kubelet; write https://HOST:10250 or http://127.0.0.1:10255")]

@@ -27,6 +27,7 @@ pub(super) struct Config {
     pub(super) store: Option<Spanned<Store>>,
     pub(super) admin: Option<Spanned<Admin>>,
     pub(super) metrics: Option<Spanned<Metrics>>,
+    pub(super) audit: Option<Spanned<Audit>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -145,6 +146,16 @@ pub(super) struct Admin {
 #[serde(deny_unknown_fields)]
 pub(super) struct Metrics {
     pub(super) address: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) file: Option<Spanned<PathBuf>>,
+    pub(super) stdout: Option<Spanned<bool>>,
+    pub(super) max_file_mebibytes: Option<Spanned<u64>>,
+    pub(super) max_files: Option<Spanned<u64>>,
+    pub(super) queue_records: Option<Spanned<u64>>,
 }
 
 /// The whole key that stands at this offset, or whose value does: the library's errors have the offset alone.

@@ -74,7 +74,8 @@ impl Text<'_> {
             None => Ok(None),
             Some(value) if (least..=most).contains(value.as_ref()) => Ok(Some(*value.as_ref())),
             Some(value) => {
-                let unit = if key.ends_with("_seconds") { " seconds" } else { "" };
+                let units = [("_seconds", " seconds"), ("_mebibytes", " MiB")];
+                let unit = units.iter().find(|(end, _)| key.ends_with(end)).map_or("", |(_, unit)| *unit);
                 let problem = Problem::OutOfRange { value: *value.as_ref(), least, most, unit };
                 Err(self.at(value, key).refuse(problem))
             }

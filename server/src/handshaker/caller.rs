@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use alts_handshake::Identity;
+use alts_handshake::{Admission, Identity, NotAdmitted, Peer};
+use pki_types::UnixTime;
 use tonic::Code;
 
-use super::{refusal::Refusal, service::Shared, session::Grant};
+use super::{ending::Decision, refusal::Refusal, service::Shared, session::Grant};
 use crate::{
     attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads},
+    audit::Decided,
     metrics::Metrics,
 };
 
@@ -88,7 +90,11 @@ pub(super) fn unknown(attested: &Attested) -> Refusal {
 }
 
 /// What a handshake as `identity` is begun with. Waits, for a bounded time, for a certificate that is not there yet.
-pub(super) async fn grant(shared: &Shared, identity: &Identity) -> Result<Grant, Refusal> {
+pub(super) async fn grant(
+    shared: &Shared,
+    identity: &Identity,
+    decision: Decision,
+) -> Result<Grant, Refusal> {
     let account = identity.account();
     let demanded = shared.keeper.demand(account).await;
     let snapshot = shared.current.load();
@@ -101,6 +107,17 @@ pub(super) async fn grant(shared: &Shared, identity: &Identity) -> Result<Grant,
     Ok(Grant {
         credentials: credentials.clone(),
         trust: snapshot.trust().clone(),
-        admission: Arc::new(alts_handshake::AdmitAll),
+        admission: Arc::new(Noting(decision)),
     })
+}
+
+/// Admits every peer that has proved who it is, and notes who that is, for the record of a handshake that fails later.
+struct Noting(Decision);
+
+impl Admission for Noting {
+    fn admit(&self, peer: &Peer, _: UnixTime) -> Result<(), NotAdmitted> {
+        // A handshake has one peer: what is noted first stays.
+        let _ = self.0.set(Decided { peer: Some(peer.identity.clone()), ..Decided::default() });
+        Ok(())
+    }
 }

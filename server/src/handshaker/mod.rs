@@ -1,10 +1,11 @@
 //! The gRPC service that programs call, `grpc.gcp.HandshakerService`.
 //!
 //! `session` is the conversation of one stream and does no I/O; `service` moves its messages and keeps its
-//! limits; `caller` decides who a caller may be; `whoami` tells it; `listener` opens the sockets.
+//! limits; `ending` tells how it came out; `caller` decides who a caller may be; `whoami` tells it; `listener` opens the sockets.
 
 mod caller;
 mod connection;
+mod ending;
 mod listener;
 mod refusal;
 mod request;

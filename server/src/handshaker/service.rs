@@ -1,13 +1,8 @@
 //! Moves the messages of streams between tonic and [`Session`], and keeps their limits.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
-use alts_handshake::{Established, Role, SecureRandom};
+use alts_handshake::SecureRandom;
 use alts_proto::gcp::{
     HandshakerReq, HandshakerResp,
     handshaker_req::ReqOneof,
@@ -19,16 +14,16 @@ use tokio::{
     time::sleep,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
-use tracing::field;
 
 use super::{
     caller::{self, Entitlement},
+    ending::Ending,
     refusal::{Refusal, Style},
     request::{self, Start},
     session::{Answer, MAX_IN_BYTES, Session},
 };
 use crate::{
-    attest::Caller, clock::Clock, identity::keeper::Keeper, metrics::Metrics, shares::Shares,
+    attest::Caller, audit::Trail, clock::Clock, config::Address, identity::keeper::Keeper, shares::Shares,
     snapshot::Current,
 };
 
@@ -40,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) current: Arc<Current>,
     pub(crate) keeper: Keeper,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Gets a record of each handshake.
+    pub(crate) trail: Trail,
     pub(crate) random: Arc<dyn SecureRandom + Send + Sync>,
     /// One permit for each handshake that may be in progress at once.
     pub(crate) handshakes: Arc<Semaphore>,
@@ -63,12 +60,14 @@ pub(crate) struct Timeouts {
 pub(crate) struct Handshaker {
     shared: Arc<Shared>,
     entitlement: Entitlement,
+    /// The address of the listener.
+    address: Arc<str>,
 }
 
 impl Handshaker {
-    /// Serves the callers of a listener.
-    pub(crate) fn new(shared: Arc<Shared>, entitlement: Entitlement) -> Self {
-        Self { shared, entitlement }
+    /// Serves the callers of the listener at `address`.
+    pub(crate) fn new(shared: Arc<Shared>, entitlement: Entitlement, address: &Address) -> Self {
+        Self { shared, entitlement, address: address.to_string().into() }
     }
 
     /// The service as a listener serves it.
@@ -86,13 +85,16 @@ impl HandshakerService for Handshaker {
         request: Request<Streaming<HandshakerReq>>,
     ) -> Result<Response<Self::DoHandshakeStream>, Status> {
         let user_agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
+        let caller = request.extensions().get::<Caller>().cloned();
+        let (shared, address) = (self.shared.clone(), self.address.clone());
         let driver = Driver {
+            ending: Ending::new(shared.clone(), address, caller.clone(), self.entitlement.account()),
             style: Style::for_user_agent(user_agent),
-            caller: request.extensions().get::<Caller>().cloned(),
+            caller,
             entitlement: self.entitlement.clone(),
             session: Session::default(),
-            shared: self.shared.clone(),
-            running: None,
+            shared,
+            permits: Vec::new(),
         };
         let (responses, receiver) = mpsc::channel(1);
         tokio::spawn(driver.run(request.into_inner(), responses));
@@ -113,18 +115,8 @@ struct Driver {
     entitlement: Entitlement,
     session: Session,
     style: Style,
-    running: Option<Running>,
-}
-
-/// A handshake in progress. Dropped without a verdict it is one whose caller has gone.
-struct Running {
-    shared: Arc<Shared>,
-    /// Which end of its connection the caller is.
-    side: Role,
-    /// Empty until it is known.
-    account: String,
-    since: Instant,
-    verdict: bool,
+    ending: Ending,
+    /// Its places among the handshakes in progress.
     permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -177,7 +169,7 @@ impl Driver {
         Some(match answer {
             Answer::GoOn(response) => (Ok(response), true),
             Answer::Done(response, established) => {
-                self.report_success(&established);
+                self.ending.established(&established);
                 (Ok(response), false)
             }
             Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), false),
@@ -189,87 +181,44 @@ impl Driver {
     /// Begins a handshake as the identity that its caller is entitled to. Who the caller is comes first, then what
     /// limits it: a user whose programs are nobody, in whatever number, takes no place of a workload.
     async fn begin(&mut self, start: Start) -> Result<Answer, Refusal> {
-        let running = Running::new(&self.shared, start.role);
-        let running = self.running.insert(running);
+        self.ending.begin(start.role);
         let user = self.caller.as_ref().and_then(Caller::user);
         let unknown = permit(&self.shared.unknown_of.of(user), "for this user")?;
         let entitled = self.entitlement.of(self.caller.as_ref()).await?;
         drop(unknown);
-        running.permits.push(permit(&self.shared.handshakes, "in total")?);
+        self.permits.push(permit(&self.shared.handshakes, "in total")?);
         let identity = request::choose(&entitled, &start.wished)?;
-        identity.account().clone_into(&mut running.account);
+        let decision = self.ending.is_of(identity.account());
         // Every account of the configuration has its own; others are not given out.
         if let Some(permits) = self.shared.handshakes_of.get(identity.account()) {
-            running.permits.push(permit(permits, "for this caller")?);
+            self.permits.push(permit(permits, "for this caller")?);
         }
-        let grant = caller::grant(&self.shared, identity).await?;
+        let grant = caller::grant(&self.shared, identity, decision).await?;
         Ok(self.session.begin(start, grant, self.shared.clock.now(), &*self.shared.random))
     }
 
     /// Tells the caller that it took too long, if it still takes anything.
     fn time_is_up(&mut self, responses: &mpsc::Sender<Reply>) {
-        let refusal = if self.running.is_none() {
+        let refusal = if !self.ending.has_begun() {
             let text = format!("no start message came within {:?}", self.shared.timeouts.idle);
             Refusal::of_limit(Code::DeadlineExceeded, "start_timeout", text)
         } else {
             let text = format!("the handshake took longer than {:?}", self.shared.timeouts.handshake);
             Refusal::of_limit(Code::DeadlineExceeded, "handshake_timeout", text)
         };
-        self.report_failure(&refusal);
+        self.ending.refused(&refusal);
         // By the end of the RPC in every style: a response that answers no request is one too many.
         let _ = responses.try_send((Err(refusal.into_status()), false));
     }
 
     fn refuse(&mut self, refusal: Refusal, in_bytes: usize) -> Item {
-        self.report_failure(&refusal);
+        self.ending.refused(&refusal);
         match self.style {
             Style::Rpc => Err(refusal.into_status()),
             // tonic bounds the message, and with it its input, far below u32::MAX.
             Style::InBand => Ok(refusal.into_response(in_bytes as u32)),
         }
     }
-
-    fn report_success(&mut self, established: &Established) {
-        let Some(running) = &mut self.running else { return };
-        running.verdict = true;
-        Metrics.handshake_ended(Some(running.side), Ok(()));
-        if !established.peer_clock_skew.is_zero() {
-            Metrics.clock_skew_seen(established.peer_clock_skew);
-        }
-        tracing::debug!(
-            side = name(running.side),
-            local = running.account,
-            peer = %established.peer,
-            record_protocol = established.record_protocol.name(),
-            duration = ?running.shared.clock.since(running.since),
-            "handshake established"
-        );
-    }
-
-    fn report_failure(&mut self, refusal: &Refusal) {
-        let running = self.running.as_ref();
-        Metrics.handshake_ended(running.map(|running| running.side), Err(refusal.reason));
-        if let Some(skew) = refusal.clock_skew {
-            Metrics.clock_skew_seen(skew);
-        }
-        report_failure(refusal, running, self.entitlement.account());
-        if let Some(running) = &mut self.running {
-            running.verdict = true;
-        }
-    }
-}
-
-/// One line for each failure.
-fn report_failure(refusal: &Refusal, running: Option<&Running>, fixed: Option<&str>) {
-    tracing::warn!(
-        reason = refusal.reason,
-        side = running.map(|running| name(running.side)),
-        local =
-            running.map(|running| running.account.as_str()).filter(|account| !account.is_empty()).or(fixed),
-        duration = running.map(|running| field::debug(running.shared.clock.since(running.since))),
-        "handshake refused: {}",
-        refusal.text
-    );
 }
 
 /// What a request that tonic could not read is refused with; nothing where it was not read because its caller, or
@@ -283,47 +232,12 @@ fn unreadable(status: &Status) -> Option<Refusal> {
     (!gone).then(|| Refusal::of_request(Code::InvalidArgument, "request_malformed", status.message()))
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.verdict {
-            Metrics.handshake_ended(Some(self.side), Err("caller_gone"));
-            tracing::info!(
-                reason = "caller_gone",
-                side = name(self.side),
-                local = self.account,
-                duration = ?self.shared.clock.since(self.since),
-                "handshake abandoned by its caller"
-            );
-        }
-    }
-}
-
-impl Running {
-    fn new(shared: &Arc<Shared>, side: Role) -> Self {
-        Self {
-            shared: shared.clone(),
-            side,
-            account: String::new(),
-            since: shared.clock.monotonic(),
-            verdict: false,
-            permits: Vec::new(),
-        }
-    }
-}
-
 /// A place among the handshakes in progress, or a refusal at once.
 fn permit(places: &Arc<Semaphore>, whose: &str) -> Result<OwnedSemaphorePermit, Refusal> {
     places.clone().try_acquire_owned().map_err(|_| {
         let text = format!("too many handshakes in progress {whose}");
         Refusal::of_limit(Code::ResourceExhausted, "handshakes_too_many", text)
     })
-}
-
-fn name(side: Role) -> &'static str {
-    match side {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
 }
 
 fn in_bytes_len(request: &HandshakerReq) -> usize {

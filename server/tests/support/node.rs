@@ -6,11 +6,14 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
 };
 
-use nix::unistd::getuid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getuid},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -106,6 +109,13 @@ impl Node {
         connection.read_to_string(&mut text).ok()?;
         let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
         text.lines().find_map(value)
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid is an i32"));
+        kill(pid, Signal::SIGTERM).expect("it can be signalled");
+        self.child.wait().expect("it can be waited for")
     }
 
     /// The addresses of its handshaker, as a command line has them.
