@@ -245,6 +245,7 @@ impl Error {
             Self::Invalid(_) => "store_request_invalid",
             Self::Full { .. } => "store_full",
             Self::Compacted { .. } => "store_compacted",
+            Self::Refused(_) => "store_refused",
             Self::Unavailable(_) => "store_unavailable",
             Self::Corrupt(_) => "store_corrupt",
         }
