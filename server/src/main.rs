@@ -18,8 +18,10 @@ mod metrics;
     reason = "files, the store and the admin API do not yet hand anything to it"
 )]
 mod policy;
+mod readiness;
 mod shares;
 mod snapshot;
+mod verifier;
 
 use std::{
     io::{self, IsTerminal},

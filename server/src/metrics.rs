@@ -17,6 +17,8 @@ use crate::{
         Origin,
         keeper::{NodeState, Observe},
     },
+    policy::{Reason, Side},
+    verifier::{Contact, State, writer},
 };
 
 const BUILD_INFO: &str = "altsd_build_info";
@@ -32,6 +34,16 @@ const CERTIFICATE_EXPIRY: &str = "altsd_certificate_expiry_timestamp_seconds";
 const CA_OUTAGE_BUDGET: &str = "altsd_ca_outage_budget_seconds";
 const AUDIT_RECORDS_DROPPED: &str = "altsd_audit_records_dropped_total";
 const CRL_NEXT_UPDATE: &str = "altsd_crl_next_update_timestamp_seconds";
+const PEER_DECISIONS: &str = "altsd_peer_decisions_total";
+const SHADOW_DIFFERENCES: &str = "altsd_shadow_differences_total";
+const POLICY_RULES: &str = "altsd_policy_rules";
+const POLICY_PEERS: &str = "altsd_policy_peers";
+const POLICY_REVOCATIONS: &str = "altsd_policy_revocations";
+const POLICY_PROBLEMS: &str = "altsd_policy_problems";
+const POLICY_FILES_BAD: &str = "altsd_policy_files_bad";
+const POLICY_CHANGED: &str = "altsd_policy_change_timestamp_seconds";
+const STORE_CONNECTED: &str = "altsd_store_connected";
+const STORE_LOST: &str = "altsd_store_lost_timestamp_seconds";
 
 /// Upper bounds of the skew of a peer's clock: from what NTP leaves to what no certificate of an hour lives through.
 const SKEW_BUCKETS: [f64; 10] = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
@@ -46,7 +58,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 13] = [
+const METRICS: [(&str, Kind, Unit, &str); 23] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -84,6 +96,16 @@ const METRICS: [(&str, Kind, Unit, &str); 13] = [
         Unit::Seconds,
         "When the first of the revocation lists in use is outdated, since 1970.",
     ),
+    (PEER_DECISIONS, Kind::Counter, Unit::Count, "Peers that rules and revocations have decided on."),
+    (SHADOW_DIFFERENCES, Kind::Counter, Unit::Count, "Peers that shadow rules would have decided on otherwise."),
+    (POLICY_RULES, Kind::Gauge, Unit::Count, "Rules in use, shadow rules among them."),
+    (POLICY_PEERS, Kind::Gauge, Unit::Count, "Peers in the lists and rules in use."),
+    (POLICY_REVOCATIONS, Kind::Gauge, Unit::Count, "Revocations in use, those that have ended among them."),
+    (POLICY_PROBLEMS, Kind::Gauge, Unit::Count, "Problems of the policy in use, each of which closes something."),
+    (POLICY_FILES_BAD, Kind::Gauge, Unit::Count, "Policy documents whose new content is not used."),
+    (POLICY_CHANGED, Kind::Gauge, Unit::Seconds, "When the policy last changed, since 1970."),
+    (STORE_CONNECTED, Kind::Gauge, Unit::Count, "Whether the store is heard of: 1 if it is, 0 if not."),
+    (STORE_LOST, Kind::Gauge, Unit::Seconds, "Since when the store is not heard of, since 1970."),
     (
         AUDIT_RECORDS_DROPPED,
         Kind::Counter,
@@ -167,6 +189,24 @@ impl Metrics {
         counter!(HANDSHAKES, "side" => side, "result" => result, "reason" => reason).increment(1);
     }
 
+    /// Rules or revocations have decided on a peer.
+    pub(crate) fn peer_decided(self, side: Side, reason: Reason) {
+        let result = if reason.allows() { "allowed" } else { "refused" };
+        counter!(PEER_DECISIONS, "side" => side.as_str(), "result" => result, "reason" => reason.as_str())
+            .increment(1);
+    }
+
+    /// A shadow rule would have decided otherwise.
+    pub(crate) fn shadow_differs(self, side: Side, would_allow: bool) {
+        let would = if would_allow { "allow" } else { "refuse" };
+        counter!(SHADOW_DIFFERENCES, "side" => side.as_str(), "would" => would).increment(1);
+    }
+
+    /// Whether handshakes are served.
+    pub(crate) fn ready(self, ready: bool) {
+        gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+    }
+
     /// The clock of a peer, or of who issued its certificate, is at least this far from ours.
     pub(crate) fn clock_skew_seen(self, skew: Duration) {
         histogram!(CLOCK_SKEW).record(skew.as_secs_f64());
@@ -193,13 +233,33 @@ impl Observe for Metrics {
     fn state(&self, state: &NodeState) {
         // What was there and is no more must not keep its last value.
         let or_none = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
-        gauge!(READY).set(if state.ready { 1.0 } else { 0.0 });
         gauge!(IDENTITIES).set(state.identities as f64);
         gauge!(IDENTITIES_FAILING).set(state.failing as f64);
         gauge!(TRUST_FILES_BAD).set(state.trust_files_bad as f64);
         gauge!(CERTIFICATE_EXPIRY).set(or_none(state.earliest_not_after));
         gauge!(CA_OUTAGE_BUDGET).set(or_none(state.outage_budget_seconds));
         gauge!(CRL_NEXT_UPDATE).set(or_none(state.next_crl_update));
+    }
+}
+
+/// What the writer of the policy tells.
+impl writer::Observe for Metrics {
+    fn published(&self, state: &State) {
+        let counts = state.policy.counts();
+        gauge!(POLICY_RULES).set(counts.rules as f64);
+        gauge!(POLICY_PEERS).set(counts.peers as f64);
+        gauge!(POLICY_REVOCATIONS).set(counts.revocations as f64);
+        gauge!(POLICY_PROBLEMS).set((state.policy.problems().len() + state.foreign_keys) as f64);
+        let bad = state.file_states.iter().filter(|file| file.problem.is_some()).count();
+        gauge!(POLICY_FILES_BAD).set(bad as f64);
+        gauge!(POLICY_CHANGED).set(state.changed_at as f64);
+        let (connected, lost) = match &state.contact {
+            Contact::None => return,
+            Contact::Live => (1.0, f64::NAN),
+            Contact::Lost { since, .. } => (0.0, since.unwrap_or_default() as f64),
+        };
+        gauge!(STORE_CONNECTED).set(connected);
+        gauge!(STORE_LOST).set(lost);
     }
 }
 

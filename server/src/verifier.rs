@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 pub(crate) use self::{
     files::{FileState, PolicyFiles},
-    judge::{Judge, Judged},
+    judge::Judge,
 };
 use crate::{
     clock::utc,

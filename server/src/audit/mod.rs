@@ -9,5 +9,5 @@ mod record;
 mod trail;
 
 pub(crate) use file::FileSettings;
-pub(crate) use record::{Decided, Record, Verdict, Who, side};
+pub(crate) use record::{Decided, Record, Shadow, Verdict, Who, side};
 pub(crate) use trail::{Error, Output, Settings, Trail, start};

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::output::{self, Format, utc};
+use super::output::{self, Format};
 use crate::{
     app,
     config::{self, Ca, Configured, Source},

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use time::OffsetDateTime;
 
 /// In which form a command prints its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,19 +21,6 @@ pub(super) fn print(format: Format, text: impl FnOnce() -> String, json: &impl S
         Format::Json => serde_json::to_string_pretty(json).map_err(io::Error::other)? + "\n",
     };
     io::stdout().lock().write_all(text.as_bytes())
-}
-
-/// A time as an operator reads it, such as `2026-01-31T23:59:59Z`.
-pub(super) fn utc(seconds: u64) -> String {
-    let date =
-        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    date.map_or_else(
-        || format!("{seconds} s after 1970"),
-        |date| {
-            let (month, (hour, minute, second)) = (u8::from(date.month()), date.to_hms());
-            format!("{:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", date.year(), date.day())
-        },
-    )
 }
 
 /// What stands where nothing is known.
@@ -95,18 +81,4 @@ mod tests {
         assert_eq!(text, "CN=\\u{1b}[2Jevil\\nvalid\\t  b\n");
     }
 
-    #[test]
-    fn times_are_those_of_rfc_3339() {
-        let cases = [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_767_225_599, "2025-12-31T23:59:59Z"),
-            (253_402_300_799, "9999-12-31T23:59:59Z"),
-            (253_402_300_800, "253402300800 s after 1970"),
-            (u64::MAX, "18446744073709551615 s after 1970"),
-        ];
-        for (seconds, text) in cases {
-            assert_eq!(utc(seconds), text);
-        }
-    }
 }

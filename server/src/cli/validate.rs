@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::output::utc;
+
 use crate::{
     app,
     config::{self, Ca, Configured, Files, Launch, Source},

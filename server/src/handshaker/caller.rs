@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use alts_handshake::{Admission, Identity, NotAdmitted, Peer};
-use pki_types::UnixTime;
+use alts_handshake::Identity;
 use tonic::Code;
 
-use super::{ending::Decision, refusal::Refusal, service::Shared, session::Grant};
+use super::{ending::Decision, refusal::Refusal, request::Start, service::Shared, session::Grant};
 use crate::{
     attest::{AttestError, Attested, Attestor, Caller, Selector, Workload, Workloads},
-    audit::Decided,
     metrics::Metrics,
+    verifier::Judge,
 };
 
 /// How the callers of a listener are told apart.
@@ -93,6 +92,7 @@ pub(super) fn unknown(attested: &Attested) -> Refusal {
 pub(super) async fn grant(
     shared: &Shared,
     identity: &Identity,
+    start: &Start,
     decision: Decision,
 ) -> Result<Grant, Refusal> {
     let account = identity.account();
@@ -104,20 +104,11 @@ pub(super) async fn grant(
         let text = format!("there is no certificate for {account}{why}");
         return Err(Refusal::of_limit(Code::Unavailable, "own_certificate_missing", text));
     };
+    let (verifier, local, target_name) =
+        (shared.verifier.clone(), credentials.identity().clone(), start.target_name.clone());
     Ok(Grant {
         credentials: credentials.clone(),
         trust: snapshot.trust().clone(),
-        admission: Arc::new(Noting(decision)),
+        admission: Arc::new(Judge::new(verifier, start.role, local, target_name, decision)),
     })
-}
-
-/// Admits every peer that has proved who it is, and notes who that is, for the record of a handshake that fails later.
-struct Noting(Decision);
-
-impl Admission for Noting {
-    fn admit(&self, peer: &Peer, _: UnixTime) -> Result<(), NotAdmitted> {
-        // A handshake has one peer: what is noted first stays.
-        let _ = self.0.set(Decided { peer: Some(peer.identity.clone()), ..Decided::default() });
-        Ok(())
-    }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     attest::Caller, audit::Trail, clock::Clock, config::Address, identity::keeper::Keeper, shares::Shares,
-    snapshot::Current,
+    snapshot::Current, verifier::Verifier,
 };
 
 /// Largest request message, in bytes: the largest input and what stands around it.
@@ -34,6 +34,8 @@ const MAX_MESSAGE: usize = MAX_IN_BYTES + (64 << 10);
 pub(crate) struct Shared {
     pub(crate) current: Arc<Current>,
     pub(crate) keeper: Keeper,
+    /// Knows whom the accounts of this node may meet.
+    pub(crate) verifier: Arc<Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Gets a record of each handshake.
     pub(crate) trail: Trail,
@@ -193,7 +195,7 @@ impl Driver {
         if let Some(permits) = self.shared.handshakes_of.get(identity.account()) {
             self.permits.push(permit(permits, "for this caller")?);
         }
-        let grant = caller::grant(&self.shared, identity, decision).await?;
+        let grant = caller::grant(&self.shared, identity, &start, decision).await?;
         Ok(self.session.begin(start, grant, self.shared.clock.now(), &*self.shared.random))
     }
 

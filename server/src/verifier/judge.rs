@@ -7,55 +7,55 @@ use pki_types::UnixTime;
 
 use super::Verifier;
 use crate::{
+    audit::{self, Decided},
     metrics::Metrics,
     policy::{Decision, Question, Side},
 };
 
-/// Asks for one account of this node, and keeps the answer for the trail.
+/// Asks for one account of this node, and leaves the answer for the trail.
 pub(crate) struct Judge {
     verifier: Arc<Verifier>,
     side: Side,
     local: Identity,
     target_name: String,
-    judged: OnceLock<Judged>,
-}
-
-/// Who was judged, and how; no decision, if nobody could say.
-#[derive(Clone, Debug)]
-pub(crate) struct Judged {
-    pub(crate) peer: Identity,
-    pub(crate) decision: Option<Decision>,
+    decided: Arc<OnceLock<Decided>>,
 }
 
 impl Judge {
     /// For a handshake of `local` as this end of its connection. `target_name` is what the program has called, if it
-    /// said so.
-    pub(crate) fn new(verifier: Arc<Verifier>, role: Role, local: Identity, target_name: String) -> Self {
+    /// said so. What is decided goes into `decided`.
+    pub(crate) fn new(
+        verifier: Arc<Verifier>,
+        role: Role,
+        local: Identity,
+        target_name: String,
+        decided: Arc<OnceLock<Decided>>,
+    ) -> Self {
         let side = match role {
             Role::Client => Side::Client,
             Role::Server => Side::Server,
         };
-        Self { verifier, side, local, target_name, judged: OnceLock::new() }
+        Self { verifier, side, local, target_name, decided }
     }
 
-    /// What became of it; nothing, if no peer has proved itself.
-    pub(crate) fn judged(&self) -> Option<&Judged> {
-        self.judged.get()
-    }
-
-    fn report_shadow(&self, peer: &Identity, decision: &Decision) {
+    /// What a shadow rule would have done, where that is something else.
+    fn shadow(&self, peer: &Identity, decision: &Decision) -> Option<audit::Shadow> {
         let allowed = decision.verdict.is_ok();
-        let Some(shadow) = decision.shadow.as_ref().filter(|shadow| shadow.allowed != allowed) else { return };
+        let shadow = decision.shadow.as_ref().filter(|shadow| shadow.allowed != allowed)?;
+        // Only a rule decides otherwise than the rules without it.
+        let rule = shadow.rule.clone()?;
         Metrics.shadow_differs(self.side, shadow.allowed);
         tracing::info!(
             side = self.side.as_str(),
             local = self.local.account(),
             peer = peer.account(),
-            rule = shadow.rule.as_deref(),
+            rule = &*rule,
             would = if shadow.allowed { "allow" } else { "refuse" },
             reason = shadow.reason.as_str(),
             "a shadow rule would decide otherwise"
         );
+        let verdict = if shadow.allowed { audit::Verdict::Allowed } else { audit::Verdict::Refused };
+        Some(audit::Shadow { rule, verdict })
     }
 }
 
@@ -68,17 +68,19 @@ impl Admission for Judge {
             target_name: &self.target_name,
             now: now.as_secs(),
         };
-        let decided = self.verifier.decide(&question);
-        let answer = match &decided {
+        let mut decided = Decided { peer: Some(peer.identity.clone()), ..Decided::default() };
+        let verdict = match self.verifier.decide(&question) {
             Ok(decision) => {
-                Metrics.peer_decided(self.side, decision);
-                self.report_shadow(&peer.identity, decision);
-                decision.verdict.clone()
+                Metrics.peer_decided(self.side, decision.reason);
+                decided.shadow = self.shadow(&peer.identity, &decision);
+                decided.reason = Some(decision.reason.as_str());
+                decided.rule = decision.rule;
+                decision.verdict
             }
-            Err(problem) => Err(NotAdmitted::Unknown(problem.clone())),
+            Err(problem) => Err(NotAdmitted::Unknown(problem)),
         };
-        // A handshake asks once.
-        let _ = self.judged.set(Judged { peer: peer.identity.clone(), decision: decided.ok() });
-        answer
+        // A handshake has one peer, and asks once.
+        let _ = self.decided.set(decided);
+        verdict
     }
 }

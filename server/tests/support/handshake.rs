@@ -43,13 +43,27 @@ pub(crate) struct Begun {
 impl Begun {
     /// Begins one as this account, or as the first that each end has.
     pub(crate) async fn new(client: &Channel, server: &Channel, wish: Option<&str>) -> Result<Self, Refused> {
+        Self::between(client, server, [wish, wish], "").await
+    }
+
+    /// Begins one as these accounts, by a client that has called this name.
+    pub(crate) async fn between(
+        client: &Channel,
+        server: &Channel,
+        [client_wish, server_wish]: [Option<&str>; 2],
+        target_name: &str,
+    ) -> Result<Self, Refused> {
         let (mut client, mut server) = (Stream::open(client).await, Stream::open(server).await);
-        let start = StartClientHandshakeReq { local_identity: wish.map(account), ..client_start() };
+        let start = StartClientHandshakeReq {
+            local_identity: client_wish.map(account),
+            target_name: target_name.to_owned(),
+            ..client_start()
+        };
         let init = client.try_ask(ReqOneof::ClientStart(start)).await.map_err(at("client"))?.out_frames;
         let mut start = server_start(&init);
         let parameters = start.handshake_parameters.values_mut();
         parameters.for_each(|one: &mut ServerHandshakeParameters| {
-            one.local_identities = wish.map(account).into_iter().collect();
+            one.local_identities = server_wish.map(account).into_iter().collect();
         });
         let flight = server.try_ask(ReqOneof::ServerStart(start)).await.map_err(at("server"))?.out_frames;
         Ok(Self { client, server, flight })
@@ -82,6 +96,18 @@ pub(crate) async fn handshake(
 pub(crate) async fn within(node: &Node, wish: Option<&str>) -> Result<[HandshakerResult; 2], Refused> {
     let channel = connect(&node.at("s.sock"), CORE).await;
     handshake(&channel, &channel, wish).await
+}
+
+/// A whole handshake of a node with itself, from one of its accounts to another, whom the client calls by this name.
+pub(crate) async fn call(
+    node: &Node,
+    client: &str,
+    server: &str,
+    target_name: &str,
+) -> Result<[HandshakerResult; 2], Refused> {
+    let channel = connect(&node.at("s.sock"), CORE).await;
+    let wishes = [Some(client), Some(server)];
+    Begun::between(&channel, &channel, wishes, target_name).await?.finish().await
 }
 
 /// Handshakes without a pause, until they are told to stop.

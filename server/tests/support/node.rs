@@ -101,14 +101,29 @@ impl Node {
         self.log().lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     }
 
+    /// What Prometheus is told of a metric with all of these labels, in all its lines together.
+    pub(crate) fn labelled(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let of_this = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'))
+                && labels.iter().all(|label| line.contains(label))
+        };
+        let text = self.scraped()?;
+        let values = text.lines().filter(of_this).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        values.reduce(|sum, value| sum + value)
+    }
+
     /// What Prometheus is told of a metric without labels.
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+        self.scraped()?.lines().find_map(value)
+    }
+
+    fn scraped(&self) -> Option<String> {
         let mut connection = TcpStream::connect(self.metrics).ok()?;
         connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
         let mut text = String::new();
         connection.read_to_string(&mut text).ok()?;
-        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
-        text.lines().find_map(value)
+        Some(text)
     }
 
     /// Tells it to stop, and waits until it has.

@@ -9,7 +9,10 @@ use alts_proto::{
 };
 use serde::Serialize;
 
-use crate::cli::output::{NOTHING, table, utc};
+use crate::{
+    cli::output::{NOTHING, table},
+    clock::utc,
+};
 
 /// A certificate as it is in JSON. What is not known is null.
 #[derive(Debug, Serialize)]
