@@ -1,13 +1,16 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
+mod store;
+
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use alts_handshake::SystemRandom;
+use alts_store::Store;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -31,8 +34,10 @@ use crate::{
         signing::{self, SigningService, SigningSettings},
     },
     metrics::{self, Metrics},
+    readiness::readiness,
     shares::Shares,
     snapshot::Snapshot,
+    verifier::{PolicyFiles, Verifier, writer},
 };
 
 /// How long streams in progress may take to end once the daemon is told to stop.
@@ -55,6 +60,8 @@ pub(crate) enum Error {
     #[error("callers cannot be told apart: {0}")]
     Attestor(#[from] AttestorProblem),
     #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
     Admin(#[from] admin::Error),
@@ -66,6 +73,8 @@ pub(crate) enum Error {
     Signals(io::Error),
     #[error("a listener has ended: {0}")]
     Ended(String),
+    #[error("peer lists and revocations are not followed any more: this is a mistake in altsd")]
+    DecidingEnded,
 }
 
 /// The clock of the machine.
@@ -98,6 +107,7 @@ pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
         Some(Ca::External(settings)) => _ = ExecSource::new(settings.clone(), random.clone())?,
         None => {}
     }
+    PolicyFiles::load(launch.policy.files.clone())?;
     Ok(files::load(&configured.files, clock.now(), &*random)?)
 }
 
@@ -128,12 +138,14 @@ async fn serve_until_told(launch: Launch, trail: Trail) -> Result<(), Error> {
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (stop, stopped) = watch::channel(());
-    let mut serving = start(&launch, trail, &stopped).await?;
+    let (mut serving, deciding_ended) = start(&launch, trail, &stopped).await?;
     announce(&launch);
 
     tokio::select! {
         () = signals.next() => {}
         ended = serving.join_next() => return Err(Error::Ended(describe(ended))),
+        // Nobody would hear of a revocation any more.
+        _ = deciding_ended => return Err(Error::DecidingEnded),
     }
     tracing::info!("stopping; handshakes in progress have {DRAIN:?} to end");
     drop(stop);
@@ -151,17 +163,25 @@ async fn serve_until_told(launch: Launch, trail: Trail) -> Result<(), Error> {
 type Serving = JoinSet<Result<(), tonic::transport::Error>>;
 
 /// Opens all sockets before it serves on any: half a daemon is none.
-async fn start(launch: &Launch, trail: Trail, stopped: &watch::Receiver<()>) -> Result<Serving, Error> {
+async fn start(
+    launch: &Launch,
+    trail: Trail,
+    stopped: &watch::Receiver<()>,
+) -> Result<(Serving, oneshot::Receiver<()>), Error> {
     let clock = clock();
     let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let workloads = launch.workloads.clone();
     let attestation = Arc::new(Attestation { attestor, workloads });
     let (keeper, current) = Keeper::start(keeping(launch, clock.clone(), random())?)?;
-    let (health, follow) = health::health(keeper.ready()).await;
+    let deciding = Deciding::start(launch, clock.clone()).await?;
+    let verifier = deciding.verifier.clone();
+    let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
+    let (health, follow) = health::health(ready).await;
     let admin = launch.admin.as_ref().map(admin::open).transpose()?;
     let shared = Arc::new(Shared {
         current: current.clone(),
         keeper: keeper.clone(),
+        verifier,
         clock: clock.clone(),
         trail,
         random: random(),
@@ -199,7 +219,37 @@ async fn start(launch: &Launch, trail: Trail, stopped: &watch::Receiver<()>) -> 
         serving.spawn(listener.serve(services, limits, stop));
     }
     tokio::spawn(follow);
-    Ok(serving)
+    Ok((serving, deciding.ended))
+}
+
+/// What decides on peers.
+struct Deciding {
+    verifier: Arc<Verifier>,
+    /// Where operators put their decisions, if there is such a place.
+    store: Option<Arc<dyn Store>>,
+    engine: Option<&'static str>,
+    /// Resolves if nobody keeps the verifier current any more.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Deciding {
+    /// Opens the store and waits, for a bounded time, for its first word.
+    async fn start(launch: &Launch, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let files = PolicyFiles::load(launch.policy.files.clone())?;
+        let opened = match &launch.store {
+            Some(settings) => Some(store::open(settings, clock.clone()).await?),
+            None => None,
+        };
+        let (store, engine, max_offline, updates) = match opened {
+            Some(opened) => (Some(opened.store), Some(opened.engine), opened.max_offline, Some(opened.updates)),
+            None => (None, None, None, None),
+        };
+        let observer = Arc::new(Metrics);
+        let default = launch.policy.default;
+        let parts = writer::Parts { default, files, store: updates, max_offline, clock, observer };
+        let (verifier, ended) = writer::start(parts).await;
+        Ok(Self { verifier, store, engine, ended })
+    }
 }
 
 /// What the keeper of certificates is made of.

@@ -19,6 +19,8 @@ mod text;
 use std::{fs, net::SocketAddr, path::Path};
 
 use self::text::Text;
+#[cfg(feature = "etcd")]
+pub(crate) use self::store::EtcdSettings;
 pub(crate) use self::{
     address::{Address, AddressProblem, is_local},
     error::{Error, Place, Placed, Problem},
@@ -27,7 +29,7 @@ pub(crate) use self::{
     listeners::{Callers, Listener},
     operation::Admin,
     policy::PolicySettings,
-    store::{Database, EtcdSettings, StoreSettings},
+    store::{Database, StoreSettings},
 };
 use crate::{
     attest::{KubernetesSettings, Workloads},

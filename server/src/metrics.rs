@@ -245,7 +245,7 @@ impl Observe for Metrics {
 /// What the writer of the policy tells.
 impl writer::Observe for Metrics {
     fn published(&self, state: &State) {
-        let counts = state.policy.counts();
+        let counts = &state.counts;
         gauge!(POLICY_RULES).set(counts.rules as f64);
         gauge!(POLICY_PEERS).set(counts.peers as f64);
         gauge!(POLICY_REVOCATIONS).set(counts.revocations as f64);

@@ -5,6 +5,7 @@
 
 mod files;
 mod judge;
+pub(crate) mod kinds;
 pub(crate) mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ pub(crate) use self::{
 };
 use crate::{
     clock::utc,
-    policy::{Decision, Policy, Question, Resources},
+    policy::{Decision, Entry, Mode, Policy, Question, Resources, listed},
 };
 
 /// The policy of now. Readers take it without a lock; there is one writer.
@@ -45,8 +46,46 @@ pub(crate) struct State {
     pub(crate) file_states: Arc<[FileState]>,
     /// Records of the store under keys that name nothing.
     pub(crate) foreign_keys: usize,
+    pub(crate) counts: Counts,
     /// When the policy last changed, in seconds since 1970.
     pub(crate) changed_at: u64,
+}
+
+/// How much the policy in use holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) peer_lists: usize,
+    pub(crate) rules: usize,
+    /// Of the rules.
+    pub(crate) shadow_rules: usize,
+    /// In lists and rules.
+    pub(crate) peers: usize,
+    pub(crate) target_names: usize,
+    /// Those that have ended among them.
+    pub(crate) revocations: usize,
+}
+
+impl Counts {
+    /// Of what counts of files and store.
+    fn of(files: &Resources, stored: &Resources, revocations: usize) -> Self {
+        let mut counts = Self { revocations, ..Self::default() };
+        for list in listed(&files.peer_lists, &stored.peer_lists).filter(|list| !list.overridden) {
+            counts.peer_lists += 1;
+            if let Entry::Good(list) = list.entry {
+                counts.peers += list.peers().len();
+            }
+        }
+        for rule in listed(&files.rules, &stored.rules).filter(|rule| !rule.overridden) {
+            counts.rules += 1;
+            if let Entry::Good(rule) = rule.entry {
+                counts.peers += rule.peers().len();
+                counts.shadow_rules += usize::from(rule.mode() == Mode::Shadow);
+            }
+        }
+        counts.target_names =
+            listed(&files.target_names, &stored.target_names).filter(|name| !name.overridden).count();
+        counts
+    }
 }
 
 /// How the store stands.

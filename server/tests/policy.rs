@@ -105,11 +105,16 @@ async fn a_name_with_an_entry_is_answered_by_its_accounts_alone() {
         "allow",
         "[[target_name]]\nname = \"orders.x.example:443\"\naccounts = [\"orders@x.example\"]\n",
     );
-    for name in ["orders.x.example:443", "ORDERS.x.example:443", "", "other.x.example:443", "orders.x.example:80"] {
+    for name in
+        ["orders.x.example:443", "ORDERS.x.example:443", "", "other.x.example:443", "orders.x.example:80"]
+    {
         call(&node, WEB, ORDERS, name).await.unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
     }
     let refused = refused(&node, WEB, BATCH, "orders.x.example:443").await;
-    assert_eq!((refused.end, refused.code, refused.reason()), ("client", Code::PermissionDenied, "peer_not_target"));
+    assert_eq!(
+        (refused.end, refused.code, refused.reason()),
+        ("client", Code::PermissionDenied, "peer_not_target")
+    );
     assert!(refused.details.contains("orders.x.example:443"), "{}", refused.details);
     call(&node, WEB, BATCH, "batch.x.example:443").await.expect("names without an entry are not checked");
 }
@@ -118,7 +123,10 @@ async fn a_name_with_an_entry_is_answered_by_its_accounts_alone() {
 async fn a_rule_in_shadow_refuses_nobody_and_is_counted() {
     let node = node("allow", &WEB_ALONE.replace("action = ", "mode = \"shadow\"\naction = "));
     call(&node, BATCH, ORDERS, "").await.expect("it is only tried out");
-    assert_eq!(node.lines(&["a shadow rule would decide otherwise", "orders-callers", "would=\"refuse\""]), 1);
+    assert_eq!(
+        node.lines(&["a shadow rule would decide otherwise", "orders-callers", "would=\"refuse\""]),
+        1
+    );
     let counted = node.labelled("altsd_shadow_differences_total", &["side=\"server\"", "would=\"refuse\""]);
     assert_eq!(counted, Some(1.0));
     call(&node, WEB, ORDERS, "").await.expect("it is listed");
@@ -149,7 +157,8 @@ async fn a_document_that_changes_holds_for_the_next_handshake_and_a_bad_one_chan
 
 #[test]
 fn a_document_with_a_mistake_stops_the_start_with_its_place() {
-    let directory = directory_with("[[rule]]\nname = \"r\"\nlocal = \"nobody\"\nside = \"server\"\naction = \"allow\"\n");
+    let directory =
+        directory_with("[[rule]]\nname = \"r\"\nlocal = \"nobody\"\nside = \"server\"\naction = \"allow\"\n");
     let config = format!(
         "state_directory = \"state\"\n[[handshaker.listener]]\naddress = \"unix:{}\"\n{}",
         directory.path().join("s.sock").display(),
@@ -158,11 +167,8 @@ fn a_document_with_a_mistake_stops_the_start_with_its_place() {
     write(directory.path(), "altsd.toml", &config);
     for command in ["validate", "run"] {
         let file = directory.path().join("altsd.toml");
-        let output = support::daemon::altsd()
-            .args([command, "--config"])
-            .arg(&file)
-            .output()
-            .expect("it was built");
+        let output =
+            support::daemon::altsd().args([command, "--config"]).arg(&file).output().expect("it was built");
         let stderr = String::from_utf8(output.stderr).expect("it is UTF-8");
         assert_eq!(output.status.code(), Some(78), "{command}: {stderr}");
         let place = format!("{}:3: rule[0].local: ", directory.path().join("peers.toml").display());

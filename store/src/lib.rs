@@ -20,6 +20,7 @@ mod journal;
 mod lifetime;
 mod memory;
 mod plan;
+mod replica;
 mod sled;
 mod typed;
 
@@ -29,6 +30,7 @@ pub use etcd::{
     EtcdUser,
 };
 pub use memory::MemoryStore;
+pub use replica::{Contact, CopySettings, ReplicaSettings, Update, follow};
 pub use sled::SledStore;
 pub use typed::{Kind, Record, RecordError, RecordListing, Records};
 

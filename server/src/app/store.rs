@@ -2,9 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use alts_store::{
-    CopySettings, MemoryStore, ReplicaSettings, SledStore, Store, Update, follow,
-};
+use alts_store::{MemoryStore, ReplicaSettings, SledStore, Store, Update, follow};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
@@ -82,7 +80,7 @@ fn seconds(clock: Arc<dyn Clock>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
 
 #[cfg(feature = "etcd")]
 mod etcd {
-    use alts_store::{EtcdClientCertificate, EtcdSecret, EtcdStore, EtcdTls, EtcdUser};
+    use alts_store::{CopySettings, EtcdClientCertificate, EtcdSecret, EtcdStore, EtcdTls, EtcdUser};
 
     use super::*;
     use crate::{

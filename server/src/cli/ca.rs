@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use crate::{
     app,
+    clock::utc,
     config::{self, Ca, Configured, Source},
     identity::signing::{self, CaDescription, DEFAULT_LIFETIME, Description, SigningSettings},
 };

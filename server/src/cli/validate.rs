@@ -5,9 +5,9 @@ use std::{
     path::PathBuf,
 };
 
-
 use crate::{
     app,
+    clock::utc,
     config::{self, Ca, Configured, Files, Launch, Source},
     snapshot::Snapshot,
 };

@@ -22,7 +22,10 @@ use async_trait::async_trait;
 use pki_types::UnixTime;
 
 use self::install::Refused;
-pub(crate) use self::watch::{Fingerprint, Watch};
+pub(crate) use self::{
+    state::{Directory as StateDirectory, Error as StateProblem},
+    watch::{Fingerprint, Watch},
+};
 use crate::config;
 
 /// Randomness that is handed on.
@@ -90,7 +93,10 @@ impl SourceError {
     /// the time of day.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Files(config::Error::Unreadable { .. }) => "configuration_unreadable",
+            // Documents are no business of identities.
+            Self::Files(config::Error::Unreadable { .. } | config::Error::Document { .. }) => {
+                "configuration_unreadable"
+            }
             Self::Files(config::Error::Refused { problem, .. }) => files::code(problem),
             Self::Changing { .. } => "files_changing",
             Self::Signing(_) => "signing_failed",

@@ -53,14 +53,14 @@ pub(crate) enum Error {
 }
 
 /// A directory that belongs to us alone.
-pub(super) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 /// While it is there, no other process changes the directory.
 pub(super) struct Lock(#[expect(dead_code, reason = "it is let go when it is dropped")] Flock<File>);
 
 impl Directory {
     /// Opens a directory. `create` makes the last part of its path if that is not there.
-    pub(super) fn open(path: &Path, create: bool) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, create: bool) -> Result<Self, Error> {
         let io = |problem| Error::Io { path: path.to_owned(), problem };
         if create {
             match DirBuilder::new().mode(0o700).create(path) {
@@ -77,7 +77,7 @@ impl Directory {
         Ok(Self(path.to_owned()))
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

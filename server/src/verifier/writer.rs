@@ -2,21 +2,18 @@
 
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
-use alts_store::{Change, Contact as Told, Entry as StoredEntry, Revision, Update, decode};
-use serde::de::DeserializeOwned;
+use alts_store::{Change, Contact as Told, Entry as StoredEntry, Kind, Revision, Update};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{interval, timeout},
 };
 
-use super::{Contact, FileState, PolicyFiles, State, Verifier};
+use super::{Contact, Counts, FileState, PolicyFiles, State, Verifier, kinds};
 use crate::{
     clock::{Clock, utc},
-    policy::{
-        Action, Entry, Key, PeerListRecord, Policy, Refused, Resources, Revocation, RevocationRecord, Revocations,
-        RuleRecord, Sources, TargetNameRecord,
-    },
+    policy::{Action, Entry, Key, Policy, Refused, Resources, Revocation, Revocations, Sources},
 };
 
 /// How often files are looked at.
@@ -51,6 +48,13 @@ enum Event {
     Files(Arc<Resources>, Arc<[FileState]>),
     FilesBad(Arc<[FileState]>),
     Store(Update),
+}
+
+impl Event {
+    /// Whether the policy may be another by it.
+    fn is_of_policy(&self) -> bool {
+        matches!(self, Self::Files(..) | Self::Store(Update::All { .. } | Update::Changes { .. }))
+    }
 }
 
 /// Starts with what files and store say, and keeps following them. The receiver resolves if that ends, which it does
@@ -182,6 +186,9 @@ impl Writer {
     }
 
     fn take(&mut self, event: Event) {
+        if event.is_of_policy() {
+            self.changed_at = self.clock.now().as_secs();
+        }
         match event {
             Event::Files(resources, states) => {
                 self.files = resources;
@@ -242,19 +249,19 @@ impl Writer {
         };
         match key {
             Key::PeerList(name) => {
-                let list = read::<PeerListRecord, _>(entry);
+                let list = read(&kinds::PEER_LIST, entry);
                 Arc::make_mut(&mut self.stored).peer_lists.insert(name.clone(), Entry::under(&name, list));
             }
             Key::Rule(name) => {
-                let rule = read::<RuleRecord, _>(entry);
+                let rule = read(&kinds::RULE, entry);
                 Arc::make_mut(&mut self.stored).rules.insert(name.clone(), Entry::under(&name, rule));
             }
             Key::TargetName(name) => {
-                let target = read::<TargetNameRecord, _>(entry);
+                let target = read(&kinds::TARGET_NAME, entry);
                 Arc::make_mut(&mut self.stored).target_names.insert(name.clone(), Entry::under(&name, target));
             }
             Key::Revocation(revoked) => {
-                let record = read::<RevocationRecord, Revocation>(entry);
+                let record: Option<Revocation> = read(&kinds::REVOCATION, entry);
                 Arc::make_mut(&mut self.revocations).put(&revoked, record.as_ref());
             }
         }
@@ -299,6 +306,7 @@ impl Writer {
             copy_problem: self.copy_problem.clone(),
             file_states: self.file_states.clone(),
             foreign_keys: self.foreign_keys.len(),
+            counts: Counts::of(&self.files, &self.stored, self.revocations.len()),
             changed_at: self.changed_at,
         }
     }
@@ -322,9 +330,13 @@ fn told(contact: Told) -> Contact {
 }
 
 /// The value of a record; nothing, if this altsd cannot read it.
-fn read<R: DeserializeOwned, T: TryFrom<R, Error = Refused>>(entry: &StoredEntry) -> Option<T> {
-    let read = decode::<R>(entry).map_err(|problem| problem.to_string());
-    let value = read.and_then(|record| T::try_from(record).map_err(|problem| problem.to_string()));
+fn read<R, T>(kind: &Kind<R>, entry: &StoredEntry) -> Option<T>
+where
+    R: Serialize + DeserializeOwned,
+    T: TryFrom<R, Error = Refused>,
+{
+    let read = kind.decode(entry).map_err(|problem| problem.to_string());
+    let value = read.and_then(|record| T::try_from(record.value).map_err(|problem| problem.to_string()));
     value
         .inspect_err(|problem| {
             tracing::error!(reason = "record_unreadable", key = entry.key, "a record of the store cannot be read: {problem}");

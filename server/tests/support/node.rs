@@ -108,7 +108,8 @@ impl Node {
                 && labels.iter().all(|label| line.contains(label))
         };
         let text = self.scraped()?;
-        let values = text.lines().filter(of_this).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        let values =
+            text.lines().filter(of_this).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
         values.reduce(|sum, value| sum + value)
     }
 
