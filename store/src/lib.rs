@@ -11,6 +11,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
+#[doc(hidden)]
+pub mod conformance;
+mod journal;
+mod lifetime;
+mod memory;
+mod plan;
+
+pub use memory::MemoryStore;
+
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 4_096;
 
@@ -20,7 +29,13 @@ pub const MAX_VALUE: usize = 1 << 20;
 /// Most writes of one transaction. etcd takes 128 operations.
 pub const MAX_WRITES: usize = 64;
 
-/// The number of a change. It grows with every transaction, in one order for the whole store.
+/// Most bytes of keys and values in one transaction. A key goes to etcd twice, with its condition and with its write.
+pub const MAX_TRANSACTION: usize = 1_200 << 10;
+
+/// Longest lifetime, in seconds: a hundred years.
+pub const MAX_LIFETIME: u64 = 3_155_760_000;
+
+/// The number of a change. It grows with every transaction that changes something, in one order for the whole store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -70,9 +85,11 @@ pub struct Write {
     pub expected: Expected,
     /// What shall be there: at most [`MAX_VALUE`] bytes; nothing deletes.
     pub value: Option<Bytes>,
-    /// How long it shall be there, in whole seconds of at least 1; for ever if not given. It begins anew when the
-    /// store is opened again, as in etcd when its leader changes: the end of what must end at a time is kept in the
-    /// value, and this only sweeps up.
+    /// How long it shall be there, in whole seconds from 1 to [`MAX_LIFETIME`]; for ever if not given, and never with
+    /// a deletion. It holds for this write only: whoever writes the key again decides anew. Then it is deleted by a
+    /// transaction like any other, not before its time but perhaps seconds after. It begins anew when the store is
+    /// opened again, as in etcd when its leader changes: the end of what must end at a time is kept in the value, and
+    /// this only sweeps up.
     pub lifetime: Option<Duration>,
 }
 
@@ -102,10 +119,31 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Deleted { key, .. } => key,
+        }
+    }
+
+    /// The transaction that made it.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.revision,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
+}
+
 /// What a watch tells at once. Nothing between two batches is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order of their revisions; none if the store only says that it is there, and how far it is.
+    /// In the order of their revisions, a transaction never split over two batches; none if the store only says that
+    /// it is there, and how far it is.
     pub changes: Vec<Change>,
     /// Everything up to here has been told.
     pub revision: Revision,
@@ -114,7 +152,8 @@ pub struct Batch {
 /// The changes under a prefix. It ends with its first error.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<Batch, Error>> + Send>>;
 
-/// Bytes under names. All methods may be called at once, and each is done whole or not at all.
+/// Bytes under names. All methods may be called at once, and each is done whole or not at all. Nobody is shown a write
+/// that could still be lost. Keys and prefixes out of bounds are [`Error::Invalid`].
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// What is kept under a key.
@@ -123,7 +162,9 @@ pub trait Store: Send + Sync + 'static {
     /// All that is kept under keys that begin with `prefix`, at one moment.
     async fn list(&self, prefix: &str) -> Result<Listing, Error>;
 
-    /// Does all writes, or none, and answers when they are kept for good. At most [`MAX_WRITES`], no key twice.
+    /// Does all writes, or none, and answers when they are kept for good. 1 to [`MAX_WRITES`] of them with at most
+    /// [`MAX_TRANSACTION`] bytes, no key twice. All that changes gets one new revision, the one answered; to delete
+    /// what is not there changes nothing, and if nothing else is written, the revision stays.
     async fn transact(&self, writes: Vec<Write>) -> Result<Revision, Error>;
 
     /// The changes after a revision, under keys that begin with `prefix`. [`Error::Compacted`], at once or later, if
