@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
+#[allow(missing_docs, reason = "the name of each fact says it")]
 #[doc(hidden)]
 pub mod conformance;
 mod journal;
