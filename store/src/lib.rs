@@ -18,8 +18,10 @@ mod journal;
 mod lifetime;
 mod memory;
 mod plan;
+mod sled;
 
 pub use memory::MemoryStore;
+pub use sled::SledStore;
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 4_096;

@@ -18,7 +18,7 @@ pub(crate) trait Expires: Send + Sync + 'static {
     fn lifetimes(&self) -> &Lifetimes;
 
     /// Deletes, in one transaction, what is still as it was put. At most [`MAX_WRITES`].
-    async fn expire(&self, due: Vec<(String, Revision)>) -> Result<(), Error>;
+    async fn expire(self: Arc<Self>, due: Vec<(String, Revision)>) -> Result<(), Error>;
 }
 
 /// The ends of lifetimes, at most one for each key.
@@ -127,7 +127,7 @@ async fn sweep<S: Expires>(store: Weak<S>) {
         let Some(store) = store.upgrade() else { return };
         let ended = store.lifetimes().second();
         for some in ended.chunks(MAX_WRITES) {
-            if store.expire(some.to_vec()).await.is_err() {
+            if store.clone().expire(some.to_vec()).await.is_err() {
                 store.lifetimes().again(some);
             }
         }

@@ -87,7 +87,7 @@ impl Expires for Memory {
         &self.lifetimes
     }
 
-    async fn expire(&self, mut due: Vec<(String, Revision)>) -> Result<(), Error> {
+    async fn expire(self: Arc<Self>, mut due: Vec<(String, Revision)>) -> Result<(), Error> {
         let mut state = self.lock();
         due.retain(|(key, revision)| state.entries.get(key).is_some_and(|(_, at)| at == revision));
         let writes = due.into_iter().map(|(key, revision)| Write::delete(key, Expected::At(revision)));
