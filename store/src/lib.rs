@@ -3,7 +3,7 @@
 //! One trait, [`Store`], over several engines: memory, a database of one node, and etcd, which a fleet shares. This
 //! crate knows no domain type, reads no clock and logs nothing.
 //!
-//! Read [`Store`] first, then `Records`, which puts types and a schema version over it.
+//! Read [`Store`] first, then [`Records`], which puts types and a schema version over it.
 
 use std::{fmt, pin::Pin, time::Duration};
 
@@ -19,9 +19,11 @@ mod lifetime;
 mod memory;
 mod plan;
 mod sled;
+mod typed;
 
 pub use memory::MemoryStore;
 pub use sled::SledStore;
+pub use typed::{Kind, Record, RecordError, RecordListing, Records};
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 4_096;
@@ -221,4 +223,19 @@ pub enum Error {
     /// What the store holds cannot be right. It is left as it is.
     #[error("{0}")]
     Corrupt(String),
+}
+
+impl Error {
+    /// The stable code of the failure.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "store_conflict",
+            Self::Invalid(_) => "store_request_invalid",
+            Self::Full { .. } => "store_full",
+            Self::Compacted { .. } => "store_compacted",
+            Self::Unavailable(_) => "store_unavailable",
+            Self::Corrupt(_) => "store_corrupt",
+        }
+    }
 }
