@@ -14,6 +14,8 @@ use futures_util::Stream;
 #[allow(missing_docs, reason = "the name of each fact says it")]
 #[doc(hidden)]
 pub mod conformance;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod journal;
 mod lifetime;
 mod memory;
@@ -21,6 +23,11 @@ mod plan;
 mod sled;
 mod typed;
 
+#[cfg(feature = "etcd")]
+pub use etcd::{
+    DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, EtcdClientCertificate, EtcdSecret, EtcdSettings, EtcdStore, EtcdTls,
+    EtcdUser,
+};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 pub use typed::{Kind, Record, RecordError, RecordListing, Records};
@@ -217,6 +224,10 @@ pub enum Error {
         /// The oldest revision to watch from.
         oldest: Revision,
     },
+    /// The store is there and will not: it does not know us, does not let us, or has to be looked after first.
+    /// Nothing was done.
+    #[error("{0}")]
+    Refused(String),
     /// The store does not answer; it may later. A write may have been done, or may still be.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
