@@ -20,6 +20,7 @@ mod journal;
 mod lifetime;
 mod memory;
 mod plan;
+mod replica;
 mod sled;
 mod typed;
 
@@ -29,6 +30,7 @@ pub use etcd::{
     EtcdUser,
 };
 pub use memory::MemoryStore;
+pub use replica::{Contact, CopySettings, ReplicaSettings, Update, follow};
 pub use sled::SledStore;
 pub use typed::{Kind, Record, RecordError, RecordListing, Records};
 
@@ -245,6 +247,7 @@ impl Error {
             Self::Invalid(_) => "store_request_invalid",
             Self::Full { .. } => "store_full",
             Self::Compacted { .. } => "store_compacted",
+            Self::Refused(_) => "store_refused",
             Self::Unavailable(_) => "store_unavailable",
             Self::Corrupt(_) => "store_corrupt",
         }
