@@ -79,7 +79,7 @@ impl Copy {
             problem => Err(problem),
         })?;
         let generation = self.head.as_ref().map(|head| head.generation);
-        let (mut held, mut leftovers, mut last) = (BTreeMap::new(), Vec::new(), 0);
+        let (mut held, mut leftovers, mut last) = (BTreeMap::new(), Vec::new(), generation.unwrap_or(0));
         for Entry { key, value, .. } in self.store.list(&self.at).await?.entries {
             let of = key.get(self.at.len()..).and_then(|rest| rest.split_once('/'));
             let of = of.and_then(|(of, _)| u64::from_str_radix(of, 16).ok());
