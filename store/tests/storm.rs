@@ -41,7 +41,13 @@ fn everything_acknowledged_is_there_after_every_kill() {
     let mut acknowledged = Vec::new();
     let mut before = BTreeMap::new();
     for round in 0..ROUNDS {
-        let new = write_and_be_killed(&path, random.below(70), Duration::from_micros(random.below(9_000)));
+        // Now and then while it opens or makes the store, otherwise while it writes.
+        let new = match round % 5 {
+            0 => write_and_be_killed(&path, 0, Duration::from_micros(random.below(60_000))),
+            _ => {
+                write_and_be_killed(&path, 1 + random.below(150), Duration::from_micros(random.below(9_000)))
+            }
+        };
         acknowledged.extend(new.iter().copied());
         before = check(&path, round, &acknowledged, &before);
     }
@@ -68,7 +74,7 @@ fn write_and_be_killed(path: &Path, after: u64, and: Duration) -> Vec<Acknowledg
     writeln!(stdin, "{}", path.display()).expect("the process reads");
     let mut lines = BufReader::new(child.stdout.take().expect("it was asked for"));
     let mut acknowledged = Vec::new();
-    while (acknowledged.len() as u64) <= after {
+    while (acknowledged.len() as u64) < after {
         let line =
             next_line(&mut lines).unwrap_or_else(|| panic!("the process has ended: {:?}", child.wait()));
         acknowledged.extend(parse(&line));
