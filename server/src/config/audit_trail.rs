@@ -67,3 +67,67 @@ impl Text<'_> {
         Ok(Settings { output, queue_records })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, Error> {
+        let source = Text { file: Arc::from(Path::new("etc/altsd.toml")), text };
+        source.audit(source.deserialize()?.audit.as_ref())
+    }
+
+    #[test]
+    fn without_a_section_nothing_is_written() {
+        assert_eq!(read("").expect("it is valid"), Settings { output: Output::None, queue_records: 8_192 });
+    }
+
+    #[test]
+    fn a_section_says_where_and_the_rest_has_defaults() {
+        let file = |path: &str, max_bytes, max_files| {
+            Output::File(FileSettings { path: path.into(), max_bytes, max_files })
+        };
+        let cases = [
+            ("file = \"audit.log\"", file("etc/audit.log", 64 << 20, 8), 8_192),
+            (
+                "file = \"/a\"\nmax_file_mebibytes = 1\nmax_files = 2\nqueue_records = 3\nstdout = false",
+                file("/a", 1 << 20, 2),
+                3,
+            ),
+            ("stdout = true\nqueue_records = 1000000", Output::Stdout, 1_000_000),
+        ];
+        for (text, output, queue_records) in cases {
+            let read = read(&format!("[audit]\n{text}\n")).expect("it is valid");
+            assert_eq!(read, Settings { output, queue_records }, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_section_that_contradicts_itself_is_refused_at_its_line_and_key() {
+        let cases = [
+            ("", "1: audit: has either file, or stdout = true"),
+            ("stdout = false", "1: audit: has either file, or stdout = true"),
+            ("file = \"/a\"\nstdout = true", "1: audit: has either file, or stdout = true"),
+            ("stdout = true\nmax_files = 2", "3: audit.max_files: is of a file that is rotated; remove it"),
+            (
+                "stdout = true\nmax_file_mebibytes = 2",
+                "3: audit.max_file_mebibytes: is of a file that is rotated; remove it",
+            ),
+            ("file = \"/a\"\nmax_files = 0", "3: audit.max_files: 0 is out of range; it must be 1 to 1000"),
+            (
+                "file = \"/a\"\nmax_file_mebibytes = 65537",
+                "3: audit.max_file_mebibytes: 65537 is out of range; it must be 1 to 65536 MiB",
+            ),
+            ("stdout = true\nqueue_records = 0", "3: audit.queue_records: 0 is out of range"),
+            ("stdout = true\nqueue_records = 1000001", "3: audit.queue_records: 1000001 is out of range"),
+            ("stdout = \"yes\"", "2: audit.stdout: invalid type"),
+            ("path = \"/a\"", "2: audit.path: unknown field"),
+        ];
+        for (text, expected) in cases {
+            let error = read(&format!("[audit]\n{text}\n")).expect_err("it is wrong").to_string();
+            assert!(error.starts_with(&format!("etc/altsd.toml:{expected}")), "{text:?}: {error}");
+        }
+    }
+}
