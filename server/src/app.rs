@@ -241,7 +241,9 @@ impl Deciding {
             None => None,
         };
         let (store, engine, max_offline, updates) = match opened {
-            Some(opened) => (Some(opened.store), Some(opened.engine), opened.max_offline, Some(opened.updates)),
+            Some(opened) => {
+                (Some(opened.store), Some(opened.engine), opened.max_offline, Some(opened.updates))
+            }
             None => (None, None, None, None),
         };
         let observer = Arc::new(Metrics);

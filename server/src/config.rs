@@ -18,9 +18,9 @@ mod text;
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use self::text::Text;
 #[cfg(feature = "etcd")]
 pub(crate) use self::store::EtcdSettings;
+use self::text::Text;
 pub(crate) use self::{
     address::{Address, AddressProblem, is_local},
     error::{Error, Place, Placed, Problem},

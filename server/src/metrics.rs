@@ -97,11 +97,21 @@ const METRICS: [(&str, Kind, Unit, &str); 23] = [
         "When the first of the revocation lists in use is outdated, since 1970.",
     ),
     (PEER_DECISIONS, Kind::Counter, Unit::Count, "Peers that rules and revocations have decided on."),
-    (SHADOW_DIFFERENCES, Kind::Counter, Unit::Count, "Peers that shadow rules would have decided on otherwise."),
+    (
+        SHADOW_DIFFERENCES,
+        Kind::Counter,
+        Unit::Count,
+        "Peers that shadow rules would have decided on otherwise.",
+    ),
     (POLICY_RULES, Kind::Gauge, Unit::Count, "Rules in use, shadow rules among them."),
     (POLICY_PEERS, Kind::Gauge, Unit::Count, "Peers in the lists and rules in use."),
     (POLICY_REVOCATIONS, Kind::Gauge, Unit::Count, "Revocations in use, those that have ended among them."),
-    (POLICY_PROBLEMS, Kind::Gauge, Unit::Count, "Problems of the policy in use, each of which closes something."),
+    (
+        POLICY_PROBLEMS,
+        Kind::Gauge,
+        Unit::Count,
+        "Problems of the policy in use, each of which closes something.",
+    ),
     (POLICY_FILES_BAD, Kind::Gauge, Unit::Count, "Policy documents whose new content is not used."),
     (POLICY_CHANGED, Kind::Gauge, Unit::Seconds, "When the policy last changed, since 1970."),
     (STORE_CONNECTED, Kind::Gauge, Unit::Count, "Whether the store is heard of: 1 if it is, 0 if not."),
@@ -271,128 +281,4 @@ fn labels(outcome: Outcome) -> (&'static str, &'static str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// What Prometheus would read after `tell`.
-    fn scraped(tell: impl FnOnce(Metrics)) -> String {
-        let recorder = builder().expect("the buckets are no mistake").build_recorder();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, || {
-            describe();
-            tell(Metrics);
-        });
-        handle.run_upkeep();
-        handle.render()
-    }
-
-    fn everything(metrics: Metrics) {
-        metrics.attested(Some(Transport::Tcp), Ok(()));
-        metrics.attested(Some(Transport::Unix), Err("workload_unknown"));
-        metrics.attested(Some(Transport::Unix), Err("workload_unknown"));
-        metrics.handshake_ended(Some(Role::Client), Ok(()));
-        metrics.handshake_ended(Some(Role::Server), Err("peer_certificate_expired"));
-        metrics.handshake_ended(None, Err("start_timeout"));
-        metrics.clock_skew_seen(Duration::from_millis(1_500));
-        metrics.audit_record_dropped("queue_full");
-        metrics.rotated(Origin::Files, true);
-        metrics.rotated(Origin::SigningService, true);
-        metrics.rotated(Origin::ExternalCa, false);
-        metrics.state(&KNOWN);
-    }
-
-    const KNOWN: NodeState = NodeState {
-        ready: true,
-        identities: 3,
-        failing: 2,
-        trust_files_bad: 1,
-        earliest_not_after: Some(1_767_225_600),
-        outage_budget_seconds: Some(1_800),
-        next_crl_update: Some(1_767_229_200),
-    };
-
-    #[test]
-    fn every_metric_is_scraped_with_its_labels() {
-        let text = scraped(everything);
-        let version = env!("CARGO_PKG_VERSION");
-        let expected = [
-            &*format!("altsd_build_info{{version=\"{version}\"}} 1"),
-            "altsd_ready 1",
-            "altsd_attestations_total{transport=\"tcp\",result=\"ok\",reason=\"none\"} 1",
-            "altsd_attestations_total{transport=\"unix\",result=\"error\",reason=\"workload_unknown\"} 2",
-            "altsd_handshakes_total{side=\"client\",result=\"ok\",reason=\"none\"} 1",
-            "altsd_handshakes_total{side=\"server\",result=\"error\",reason=\"peer_certificate_expired\"} 1",
-            "altsd_handshakes_total{side=\"unknown\",result=\"error\",reason=\"start_timeout\"} 1",
-            "altsd_peer_clock_skew_seconds_bucket{le=\"1\"} 0",
-            "altsd_peer_clock_skew_seconds_bucket{le=\"2\"} 1",
-            "altsd_peer_clock_skew_seconds_bucket{le=\"+Inf\"} 1",
-            "altsd_peer_clock_skew_seconds_sum 1.5",
-            "altsd_peer_clock_skew_seconds_count 1",
-            "altsd_audit_records_dropped_total{reason=\"queue_full\"} 1",
-            "altsd_certificate_rotations_total{origin=\"files\",result=\"ok\"} 1",
-            "altsd_certificate_rotations_total{origin=\"signing_service\",result=\"ok\"} 1",
-            "altsd_certificate_rotations_total{origin=\"external_ca\",result=\"error\"} 1",
-            "altsd_identities 3",
-            "altsd_identities_failing 2",
-            "altsd_trust_files_bad 1",
-            "altsd_certificate_expiry_timestamp_seconds 1767225600",
-            "altsd_ca_outage_budget_seconds 1800",
-            "altsd_crl_next_update_timestamp_seconds 1767229200",
-        ];
-        for line in expected {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
-    }
-
-    #[test]
-    fn every_metric_has_a_help_line_and_the_type_of_its_name() {
-        let text = scraped(everything);
-        let word = |line: &str, number| line.split(' ').nth(number).unwrap_or_default().to_owned();
-        let (mut typed, mut helped) = (BTreeSet::new(), BTreeSet::new());
-        for line in text.lines() {
-            if line.starts_with("# HELP ") {
-                assert!(line.ends_with('.'), "{line}");
-                helped.insert(word(line, 2));
-            } else if line.starts_with("# TYPE ") {
-                assert_eq!(word(line, 2).ends_with("_total"), word(line, 3) == "counter", "{line}");
-                typed.insert(word(line, 2));
-            }
-        }
-        let all: BTreeSet<_> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
-        assert_eq!((&typed, &helped), (&all, &all));
-    }
-
-    #[test]
-    fn nothing_is_told_of_what_is_not_known() {
-        let text = scraped(|_| {});
-        let told: Vec<_> = text.lines().filter(|line| line.starts_with("altsd_")).collect();
-        assert_eq!(told, [format!("altsd_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))]);
-    }
-
-    #[test]
-    fn what_is_no_more_keeps_no_value() {
-        let text = scraped(|metrics| {
-            metrics.state(&KNOWN);
-            metrics.state(&NodeState::default());
-        });
-        for line in [
-            "altsd_ready 0",
-            "altsd_identities 0",
-            "altsd_certificate_expiry_timestamp_seconds NaN",
-            "altsd_ca_outage_budget_seconds NaN",
-            "altsd_crl_next_update_timestamp_seconds NaN",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_in_use_is_named() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let address = taken.local_addr().expect("it is bound");
-        let error = install(address).await.expect_err("it is taken").to_string();
-        assert!(error.starts_with(&format!("metrics cannot be served on {address}: ")), "{error}");
-    }
-}
+mod tests;

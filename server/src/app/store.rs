@@ -95,7 +95,8 @@ mod etcd {
     const AT: &str = "copy/";
 
     pub(super) async fn open(settings: &EtcdSettings, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
-        let mut connection = alts_store::EtcdSettings::new(settings.endpoints.clone(), settings.prefix.clone());
+        let mut connection =
+            alts_store::EtcdSettings::new(settings.endpoints.clone(), settings.prefix.clone());
         connection.timeout = settings.request_timeout;
         connection.tls = tls(settings)?;
         connection.user = settings.user.as_ref().map(user).transpose()?;

@@ -80,5 +80,4 @@ mod tests {
         let text = table(&rows(&[&["CN=\u{1b}[2Jevil\nvalid\t", "b"]]));
         assert_eq!(text, "CN=\\u{1b}[2Jevil\\nvalid\\t  b\n");
     }
-
 }

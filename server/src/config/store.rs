@@ -31,7 +31,10 @@ pub(crate) struct Database {
 
 /// How etcd is reached.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "an altsd without etcd checks it and refuses it"))]
+#[cfg_attr(
+    not(feature = "etcd"),
+    expect(dead_code, reason = "an altsd without etcd checks it and refuses it")
+)]
 pub(crate) struct EtcdSettings {
     pub(crate) endpoints: Vec<String>,
     /// What the keys of this fleet begin with.

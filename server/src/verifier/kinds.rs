@@ -3,7 +3,8 @@
 use alts_store::Kind;
 
 use crate::policy::{
-    PEER_LISTS, PeerListRecord, REVOCATIONS, RULES, RevocationRecord, RuleRecord, TARGET_NAMES, TargetNameRecord,
+    PEER_LISTS, PeerListRecord, REVOCATIONS, RULES, RevocationRecord, RuleRecord, TARGET_NAMES,
+    TargetNameRecord,
 };
 
 /// The version of all their schemas.

@@ -231,7 +231,10 @@ impl Writer {
             Update::Contact(contact) => self.contact = told(contact),
             Update::Copy(problem) => {
                 if let Some(problem) = &problem {
-                    tracing::error!(reason = "store_copy_failed", "the store is not copied to this node: {problem}");
+                    tracing::error!(
+                        reason = "store_copy_failed",
+                        "the store is not copied to this node: {problem}"
+                    );
                 }
                 self.copy_problem = problem;
             }
@@ -242,7 +245,11 @@ impl Writer {
         let key = match Key::parse(&entry.key) {
             Ok(key) => key,
             Err(problem) => {
-                tracing::warn!(reason = "store_key_foreign", key = entry.key, "a key of the store names nothing: {problem}");
+                tracing::warn!(
+                    reason = "store_key_foreign",
+                    key = entry.key,
+                    "a key of the store names nothing: {problem}"
+                );
                 self.foreign_keys.insert(entry.key.clone());
                 return;
             }
@@ -258,7 +265,9 @@ impl Writer {
             }
             Key::TargetName(name) => {
                 let target = read(&kinds::TARGET_NAME, entry);
-                Arc::make_mut(&mut self.stored).target_names.insert(name.clone(), Entry::under(&name, target));
+                Arc::make_mut(&mut self.stored)
+                    .target_names
+                    .insert(name.clone(), Entry::under(&name, target));
             }
             Key::Revocation(revoked) => {
                 let record: Option<Revocation> = read(&kinds::REVOCATION, entry);
@@ -339,7 +348,11 @@ where
     let value = read.and_then(|record| T::try_from(record.value).map_err(|problem| problem.to_string()));
     value
         .inspect_err(|problem| {
-            tracing::error!(reason = "record_unreadable", key = entry.key, "a record of the store cannot be read: {problem}");
+            tracing::error!(
+                reason = "record_unreadable",
+                key = entry.key,
+                "a record of the store cannot be read: {problem}"
+            );
         })
         .ok()
 }
