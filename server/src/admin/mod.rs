@@ -1,27 +1,48 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all; `certificates` is the service; `resource` turns what the keeper of certificates
-//! knows into messages, and is pure.
+//! `access` says who may ask at all. Four services: `certificates` over the keeper of certificates (its messages are
+//! made by `resource`), `policy` and `revocations` over the store, `status` of the node. `shelf` is how all resources of
+//! the policy are read and changed, `managed` what their kinds are; `refusal` is the table of refusals.
 
 mod access;
+mod apply;
 mod certificates;
+mod check;
+mod decisions;
+mod managed;
+mod page;
+mod policy;
+mod reflection;
+mod refusal;
 mod resource;
+mod revocations;
+mod shelf;
+mod status;
 
 use std::sync::Arc;
 
+use alts_proto::altsd::{
+    certificates_server, node_server, policy_server, revocations_server,
+};
+use alts_store::Store;
 use tonic::{
-    Request,
+    Request, Status,
     service::{Routes, interceptor::InterceptedService},
 };
 
-use self::certificates::Certificates;
+use self::{certificates::Certificates, shelf::Shelf};
 use crate::{
     clock::Clock,
     config::{Address, Admin as Settings},
     handshaker::{ListenError, Listener, ListenerLimits},
 };
 
-pub(crate) use self::{access::Operators, certificates::Kept};
+pub(crate) use self::{
+    access::Operators,
+    certificates::Kept,
+    decisions::{Decided, Decisions},
+    status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
+};
 
 /// Only the owner opens the socket.
 const MODE: u32 = 0o600;
@@ -64,18 +85,59 @@ pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
     }
 }
 
-/// What is served there.
-pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
-    guarded(kept, clock, operators)
+/// What is asked about.
+pub(crate) struct Parts {
+    pub(crate) kept: Kept,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) operators: Operators,
+    /// Where decisions of operators are kept, if they are.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) decisions: Arc<dyn Decisions>,
+    pub(crate) node: Arc<dyn Node>,
 }
 
-fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
-    let service = certificates::Service::new(certificates, clock).into_server();
-    let guarded = InterceptedService::new(service, move |request: Request<()>| {
-        access::check(request.extensions(), &operators).map(|()| request)
-    });
-    Routes::new(guarded)
+/// What is served there.
+pub(crate) fn services(parts: Parts) -> Routes {
+    let Parts { kept, clock, operators, store, decisions, node } = parts;
+    guarded(Guarded { certificates: Arc::new(kept), clock, operators, store, decisions, node })
 }
+
+/// [`Parts`], with whoever keeps the certificates.
+struct Guarded {
+    certificates: Arc<dyn Certificates>,
+    clock: Arc<dyn Clock>,
+    operators: Operators,
+    store: Option<Arc<dyn Store>>,
+    decisions: Arc<dyn Decisions>,
+    node: Arc<dyn Node>,
+}
+
+fn guarded(parts: Guarded) -> Routes {
+    let Guarded { certificates, clock, operators, store, decisions, node } = parts;
+    let access = move |request: Request<()>| -> Result<Request<()>, Status> {
+        access::check(request.extensions(), &operators).map(|()| request)
+    };
+    let shelf = Shelf::new(store, decisions.clone());
+    let policy =
+        policy::Service { shelf: shelf.clone(), certificates: certificates.clone(), clock: clock.clone() };
+    let revocations = revocations::Service { shelf, clock: clock.clone() };
+    let status =
+        status::Service { node, certificates: certificates.clone(), decisions, clock: clock.clone() };
+    let certificates = certificates::Service::new(certificates, clock);
+    let routes = Routes::new(InterceptedService::new(certificates.into_server(), access.clone()))
+        .add_service(InterceptedService::new(policy.into_server(), access.clone()))
+        .add_service(InterceptedService::new(revocations.into_server(), access.clone()))
+        .add_service(InterceptedService::new(status.into_server(), access.clone()));
+    reflection::add(routes, &SERVICES, access)
+}
+
+/// What reflection tells of.
+const SERVICES: [&str; 4] = [
+    certificates_server::SERVICE_NAME,
+    node_server::SERVICE_NAME,
+    policy_server::SERVICE_NAME,
+    revocations_server::SERVICE_NAME,
+];
 
 #[cfg(test)]
 pub(crate) mod tests;
