@@ -4061,11 +4061,8 @@ pub mod node_status {
         /// Where it is.
         #[prost(string, tag = "1")]
         pub path: ::prost::alloc::string::String,
-        /// When it was taken over last; not set if it never was.
-        #[prost(message, optional, tag = "2")]
-        pub load_time: ::core::option::Option<::prost_types::Timestamp>,
         /// Why its present text is not taken over, so that the one before counts; empty if it is.
-        #[prost(string, tag = "3")]
+        #[prost(string, tag = "2")]
         pub problem: ::prost::alloc::string::String,
     }
     /// Where decisions of operators are kept.

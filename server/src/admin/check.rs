@@ -7,11 +7,10 @@ use alts_proto::altsd::{
 use tonic::{Code, Status};
 
 use super::{
-    decisions::Decided,
     managed::{Managed, side_word},
     refusal::refuse,
 };
-use crate::policy::{Explanation, Question, Rule, Side};
+use crate::policy::{Explanation, Policy, Question, Rule, Side};
 
 /// Most certificates of a peer, as many as a chain has.
 const MAX_CERTIFICATES: usize = 4;
@@ -22,11 +21,12 @@ const MAX_TARGET_NAME: usize = 1_024;
 /// Where nobody can say what holds.
 const UNKNOWN: &str = "policy_unknown";
 
-/// Answers from what is decided by. `identities` are those of this node: a local account that is one of them has all
+/// Answers by a policy, or why every peer is refused. `identities` are those of this node: a local account that is one of them has all
 /// the names that it has.
-pub(super) fn check(
+pub(crate) fn check(
     request: CheckPeerRequest,
-    decided: &Decided,
+    policy: &Policy,
+    unknown: Option<&str>,
     identities: Vec<Identity>,
     now: u64,
 ) -> Result<CheckPeerResponse, Status> {
@@ -49,7 +49,7 @@ pub(super) fn check(
     let certificates = certificates.iter().map(facts).collect::<Result<Vec<_>, _>>()?;
     let peer = Peer { identity: identity("peer", &peer)?, certificates: certificates.into() };
     let question = Question { side, local: &local, peer: &peer, target_name: &target_name, now };
-    Ok(answer(&decided.policy.explain(&question), decided.unknown.as_deref()))
+    Ok(answer(&policy.explain(&question), unknown))
 }
 
 fn answer(explanation: &Explanation, unknown: Option<&str>) -> CheckPeerResponse {

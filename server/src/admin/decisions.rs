@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use alts_store::Revision;
 
-use crate::policy::{Key, Policy, Resources};
+use crate::{
+    policy::{Key, Policy, Resources},
+    verifier::Counts,
+};
 
 /// Who decides about peers. Implemented over the verifier.
 #[tonic::async_trait]
@@ -30,8 +33,9 @@ pub(crate) struct Decided {
     pub(crate) revision: Revision,
     /// Why nobody can say what holds, so that every peer is refused.
     pub(crate) unknown: Option<String>,
-    /// Revocations, with those that have ended.
-    pub(crate) revocations: usize,
+    pub(crate) counts: Counts,
+    /// Records of the store under keys that name nothing.
+    pub(crate) foreign_keys: usize,
     /// When it last changed, in seconds since 1970.
     pub(crate) changed_at: u64,
 }

@@ -8,13 +8,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Status};
 
 use super::refusal::refuse;
-use crate::policy::{
-    Key, Name, Named, PEER_LISTS, PeerList, PeerListRecord, Problem, Refused, Resource, Resources, Rule,
-    RuleRecord, TARGET_NAMES, TargetKey, TargetName, TargetNameRecord, RULES,
+use crate::{
+    policy::{
+        Key, Name, Named, PeerList, PeerListRecord, Problem, Refused, Resource, Resources, Rule, RuleRecord,
+        TargetKey, TargetName, TargetNameRecord,
+    },
+    verifier::kinds,
 };
-
-/// The schema of all records of the policy.
-const SCHEMA: u64 = 1;
 
 /// Longest name of a resource, in bytes.
 const MAX_NAME: usize = 512;
@@ -23,7 +23,7 @@ const MAX_NAME: usize = 512;
 const ALL: &str = "*";
 
 /// A kind of resource: its model is the type itself, its message is what operators see, its record what is kept.
-pub(super) trait Managed: Resource + PartialEq + Send + Sync + 'static {
+pub(super) trait Managed: Resource<Key: Send + Sync> + PartialEq + Sized + Send + Sync + 'static {
     type Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
     type Message: Message + Default + Clone;
 
@@ -109,7 +109,7 @@ impl Managed for PeerList {
     type Message = api::PeerList;
 
     const COLLECTION: &'static str = "peerLists/";
-    const KIND: Kind<PeerListRecord> = Kind::new(PEER_LISTS, SCHEMA);
+    const KIND: Kind<PeerListRecord> = kinds::PEER_LIST;
     const WORD: &'static str = "peer list";
     const UNKNOWN: &'static str = "peer_list_unknown";
     const FIELDS: &'static [&'static str] = &["description", "peers"];
@@ -175,7 +175,7 @@ impl Managed for Rule {
     type Message = api::Rule;
 
     const COLLECTION: &'static str = "rules/";
-    const KIND: Kind<RuleRecord> = Kind::new(RULES, SCHEMA);
+    const KIND: Kind<RuleRecord> = kinds::RULE;
     const WORD: &'static str = "rule";
     const UNKNOWN: &'static str = "rule_unknown";
     const FIELDS: &'static [&'static str] =
@@ -279,7 +279,7 @@ impl Managed for TargetName {
     type Message = api::TargetName;
 
     const COLLECTION: &'static str = "targetNames/";
-    const KIND: Kind<TargetNameRecord> = Kind::new(TARGET_NAMES, SCHEMA);
+    const KIND: Kind<TargetNameRecord> = kinds::TARGET_NAME;
     const WORD: &'static str = "target name";
     const UNKNOWN: &'static str = "target_name_unknown";
     const FIELDS: &'static [&'static str] = &["description", "accounts"];

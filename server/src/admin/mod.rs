@@ -40,6 +40,7 @@ use crate::{
 pub(crate) use self::{
     access::Operators,
     certificates::Kept,
+    check::check,
     decisions::{Decided, Decisions},
     status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
 };

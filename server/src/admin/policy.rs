@@ -236,7 +236,13 @@ impl PolicyService for Service {
         let identities = self.certificates.status().into_iter().map(|status| status.identity).collect();
         let now = self.clock.now().as_secs();
         let decided = self.shelf.decisions().current();
-        Ok(Response::new(check::check(request.into_inner(), &decided, identities, now)?))
+        Ok(Response::new(check::check(
+            request.into_inner(),
+            &decided.policy,
+            decided.unknown.as_deref(),
+            identities,
+            now,
+        )?))
     }
 }
 

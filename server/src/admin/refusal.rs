@@ -1,7 +1,7 @@
 //! What is not done, and why: one table from errors to gRPC codes and reasons. A text begins with its reason, a
 //! colon and a space; docs/OPERATING.md lists the reasons.
 
-use alts_store::{Error as StoreError, RecordError};
+use alts_store::Error as StoreError;
 use tonic::{Code, Status};
 
 use crate::policy::Refused;
@@ -26,21 +26,11 @@ pub(super) fn by_store(error: &StoreError) -> Status {
         StoreError::Conflict { .. } => return conflict(&error.to_string()),
         StoreError::Invalid(_) => (Code::InvalidArgument, error.reason()),
         StoreError::Full { .. } => (Code::ResourceExhausted, error.reason()),
+        StoreError::Refused(_) => (Code::FailedPrecondition, error.reason()),
         StoreError::Unavailable(_) | StoreError::Compacted { .. } => (Code::Unavailable, error.reason()),
         StoreError::Corrupt(_) => (Code::DataLoss, error.reason()),
     };
     refuse(code, reason, &error.to_string())
-}
-
-/// A record that is not as it should be.
-pub(super) fn by_record(error: &RecordError) -> Status {
-    match error {
-        RecordError::Store(error) => by_store(error),
-        RecordError::SchemaUnknown { .. } | RecordError::Unreadable { .. } => {
-            let text = format!("{error}; delete it, or put another in its place");
-            refuse(Code::FailedPrecondition, error.reason(), &text)
-        }
-    }
 }
 
 /// Somebody else was first.
@@ -79,6 +69,7 @@ mod tests {
             (StoreError::Invalid("x".into()), Code::InvalidArgument, "store_request_invalid: "),
             (StoreError::Full { bytes: 2, limit: 1 }, Code::ResourceExhausted, "store_full: "),
             (StoreError::Compacted { oldest: Revision(3) }, Code::Unavailable, "store_compacted: "),
+            (StoreError::Refused("x".into()), Code::FailedPrecondition, "store_refused: "),
             (StoreError::Unavailable("x".into()), Code::Unavailable, "store_unavailable: "),
             (StoreError::Corrupt("x".into()), Code::DataLoss, "store_corrupt: "),
         ];
@@ -87,11 +78,6 @@ mod tests {
             assert_eq!(status.code(), code, "{error}");
             assert!(status.message().starts_with(reason), "{}", status.message());
         }
-        let error =
-            RecordError::Unreadable { key: key(), revision: Revision(1), problem: "no JSON".to_owned() };
-        let status = by_record(&error);
-        assert_eq!(status.code(), Code::FailedPrecondition);
-        assert!(status.message().starts_with("record_unreadable: rules/a at revision 1"), "{status}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use alts_proto::altsd::{
 use alts_store::{Entry, Error as StoreError, Expected, MAX_LIFETIME, Revision};
 use tonic::{Code, Request, Response, Status};
 
-use self::resource::{KIND, Shown};
+use self::resource::Shown;
 use super::{
     access::Operator,
     page,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     policy::{REVOCATIONS, Revocation, RevocationRecord, Revoked},
+    verifier::kinds::REVOCATION,
 };
 
 mod resource;
@@ -120,7 +121,7 @@ impl RevocationsService for Service {
             }
             Some(_) => return Err(exists(revoked)),
         };
-        let put = KIND.put(&revoked.to_id(), &RevocationRecord::from(&revocation), expected);
+        let put = REVOCATION.put(&revoked.to_id(), &RevocationRecord::from(&revocation), expected);
         let mut write = put.map_err(|error| by_store(&error))?;
         write.lifetime = revocation.expire_time().map(|end| lifetime(end, now));
         let revision = store.transact(vec![write]).await.map_err(|error| match error {

@@ -98,7 +98,7 @@ impl Shelf {
         let decided = self.decisions.current();
         let held = match &self.store {
             Some(store) => match held::<T>(&**store, &key).await {
-                Err(StoreError::Unavailable(_)) => remembered::<T>(&decided, &key),
+                Err(StoreError::Unavailable(_) | StoreError::Refused(_)) => remembered::<T>(&decided, &key),
                 held => held.map_err(|error| by_store(&error))?,
             },
             None => None,
@@ -167,7 +167,7 @@ impl Shelf {
         &self,
         by: &Operator,
         key: &T::Key,
-        change: impl Fn(&T) -> Result<T, Status> + Send,
+        change: impl Fn(&T) -> Result<T, Status> + Send + Sync,
     ) -> Result<T::Message, Status> {
         let files = self.decisions.current().files;
         let change = |held: Option<&Held<T>>| match held.map(|held| &held.entry) {
@@ -182,7 +182,7 @@ impl Shelf {
         &self,
         key: &T::Key,
         Edit { seen, by }: Edit<'_>,
-        change: impl Fn(Option<&Held<T>>) -> Result<T, Status> + Send,
+        change: impl Fn(Option<&Held<T>>) -> Result<T, Status> + Send + Sync,
     ) -> Result<T::Message, Status> {
         let seen = revision(seen)?;
         let store = self.store()?;
@@ -291,7 +291,7 @@ impl Shelf {
                     let held = read::<T>(&key, entry);
                     Some((key, held))
                 })),
-                Err(StoreError::Unavailable(_)) => stored.extend(
+                Err(StoreError::Unavailable(_) | StoreError::Refused(_)) => stored.extend(
                     T::of(&decided.stored)
                         .iter()
                         .map(|(key, entry)| (key.clone(), Held { entry: entry.clone(), revision: Revision(0) })),

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     identity::keeper::Status as CertificateStatus,
-    policy::{Action, Entry, Mode, PeerList, Resource, Rule, listed},
+    policy::Action,
 };
 
 /// Largest request, in bytes. It asks nothing.
@@ -67,7 +67,6 @@ pub(crate) struct Trouble {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FileFacts {
     pub(crate) path: PathBuf,
-    pub(crate) loaded_at: Option<u64>,
     pub(crate) problem: Option<String>,
 }
 
@@ -165,6 +164,10 @@ fn troubles_of_policy(decided: &Decided, files: &[FileFacts]) -> Vec<Trouble> {
             troubles.push(Trouble { code: "policy_file_bad", text, stops: false });
         }
     }
+    if decided.foreign_keys > 0 {
+        let text = format!("{} records of the store are under keys that name nothing", decided.foreign_keys);
+        troubles.push(Trouble { code: "policy_problem", text, stops: false });
+    }
     let problems = decided.policy.problems();
     if let Some(first) = problems.first() {
         let more = match problems.len() - 1 {
@@ -206,27 +209,23 @@ fn identities(certificates: &[CertificateStatus], now: u64) -> Identities {
 }
 
 fn policy(decided: &Decided, files: Vec<FileFacts>) -> PolicySummary {
-    let lists = counting::<PeerList>(&decided.files.peer_lists, &decided.stored.peer_lists);
-    let rules = counting::<Rule>(&decided.files.rules, &decided.stored.rules);
-    let of_lists = good(&lists).map(|list| list.peers().len()).sum::<usize>();
-    let of_rules = good(&rules).map(|rule| rule.peers().len()).sum::<usize>();
+    let counts = &decided.counts;
     let problems = decided.policy.problems();
     PolicySummary {
         default_action: match decided.policy.default_action() {
             Action::Allow => rule::Action::Allow.into(),
             Action::Deny => rule::Action::Deny.into(),
         },
-        peer_lists: count(lists.len()),
-        peers: (of_lists + of_rules) as i64,
-        rules: count(rules.len()),
-        shadow_rules: count(good(&rules).filter(|rule| rule.mode() == Mode::Shadow).count()),
-        target_names: count(counting(&decided.files.target_names, &decided.stored.target_names).len()),
-        revocations: count(decided.revocations),
+        peer_lists: count(counts.peer_lists),
+        peers: i64::from(count(counts.peers)),
+        rules: count(counts.rules),
+        shadow_rules: count(counts.shadow_rules),
+        target_names: count(counts.target_names),
+        revocations: count(counts.revocations),
         files: files
             .into_iter()
             .map(|file| PolicyFile {
                 path: file.path.display().to_string(),
-                load_time: file.loaded_at.map(timestamp),
                 problem: file.problem.unwrap_or_default(),
             })
             .collect(),
@@ -235,20 +234,6 @@ fn policy(decided: &Decided, files: Vec<FileFacts>) -> PolicySummary {
         change_time: Some(timestamp(decided.changed_at)),
         revision: number(decided.revision),
     }
-}
-
-fn counting<'a, T: Resource>(
-    files: &'a crate::policy::Named<T>,
-    stored: &'a crate::policy::Named<T>,
-) -> Vec<&'a Entry<T>> {
-    listed(files, stored).filter(|one| !one.overridden).map(|one| one.entry).collect()
-}
-
-fn good<'a, T: Resource>(entries: &'a [&'a Entry<T>]) -> impl Iterator<Item = &'a T> {
-    entries.iter().filter_map(|entry| match entry {
-        Entry::Good(value) => Some(&**value),
-        Entry::Unreadable => None,
-    })
 }
 
 fn store(facts: StoreFacts, decided: &Decided) -> node_status::Store {

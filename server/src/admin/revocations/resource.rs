@@ -4,7 +4,7 @@ use alts_proto::{
     Timestamp,
     altsd::{ResourceState, Revocation as Message, RevokedCertificate, revocation::Subject},
 };
-use alts_store::{Entry, Kind};
+use alts_store::Entry;
 use tonic::{Code, Status};
 
 use crate::{
@@ -13,10 +13,8 @@ use crate::{
         resource::timestamp,
     },
     policy::{REVOCATIONS, Revocation, RevocationRecord, Revoked},
+    verifier::kinds::REVOCATION,
 };
-
-/// How revocations are kept.
-pub(super) const KIND: Kind<RevocationRecord> = Kind::new(REVOCATIONS, 1);
 
 /// What is known of a revocation at one moment.
 pub(super) struct Shown<'a> {
@@ -31,7 +29,7 @@ pub(super) struct Shown<'a> {
 
 /// What is kept under the key of `revoked`; nothing if it cannot be read, or is of something else.
 pub(super) fn read(revoked: &Revoked, entry: &Entry) -> Option<Revocation> {
-    let record = KIND.decode(entry).ok()?;
+    let record = REVOCATION.decode(entry).ok()?;
     let revocation = Revocation::try_from(record.value).ok()?;
     (revocation.revoked() == revoked).then_some(revocation)
 }
