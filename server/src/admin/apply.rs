@@ -45,7 +45,8 @@ pub(super) async fn apply(
     // In this order, so that no rule is there before its lists.
     let mut of_rules = plan(shelf, &decided, rules, shelf.rows(&decided).await?)?;
     let mut of_targets = plan(shelf, &decided, targets, shelf.rows(&decided).await?)?;
-    let mut changes: Vec<_> = [&planned, &of_rules, &of_targets].into_iter().flatten().map(|one| one.change.clone()).collect();
+    let mut changes: Vec<_> =
+        [&planned, &of_rules, &of_targets].into_iter().flatten().map(|one| one.change.clone()).collect();
     planned.append(&mut of_targets);
     planned.append(&mut of_rules);
     let transactions = split(planned.into_iter().filter_map(|planned| planned.write));

@@ -23,7 +23,7 @@ const UNKNOWN: &str = "policy_unknown";
 
 /// Answers by a policy, or why every peer is refused. `identities` are those of this node: a local account that is one of them has all
 /// the names that it has.
-pub(crate) fn check(
+pub(crate) fn check_peer(
     request: CheckPeerRequest,
     policy: &Policy,
     unknown: Option<&str>,
@@ -111,7 +111,8 @@ fn facts(certificate: &CheckedCertificate) -> Result<CertificateFacts, Status> {
         let mut hash = [0; 32];
         // Nothing has a hash of zeros.
         if !text.is_empty() {
-            let refused = |_| invalid("sha256_invalid", "certificates", &"a SHA-256 is 64 hexadecimal digits");
+            let refused =
+                |_| invalid("sha256_invalid", "certificates", &"a SHA-256 is 64 hexadecimal digits");
             hex::decode_to_slice(text, &mut hash).map_err(refused)?;
         }
         Ok::<_, Status>(hash)

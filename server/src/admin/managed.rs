@@ -23,7 +23,9 @@ const MAX_NAME: usize = 512;
 const ALL: &str = "*";
 
 /// A kind of resource: its model is the type itself, its message is what operators see, its record what is kept.
-pub(super) trait Managed: Resource<Key: Send + Sync> + PartialEq + Sized + Send + Sync + 'static {
+pub(super) trait Managed:
+    Resource<Key: Send + Sync> + PartialEq + Sized + Send + Sync + 'static
+{
     type Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
     type Message: Message + Default + Clone;
 

@@ -21,9 +21,7 @@ mod status;
 
 use std::sync::Arc;
 
-use alts_proto::altsd::{
-    certificates_server, node_server, policy_server, revocations_server,
-};
+use alts_proto::altsd::{certificates_server, node_server, policy_server, revocations_server};
 use alts_store::Store;
 use tonic::{
     Request, Status,
@@ -40,7 +38,7 @@ use crate::{
 pub(crate) use self::{
     access::Operators,
     certificates::Kept,
-    check::check,
+    check::check_peer,
     decisions::{Decided, Decisions},
     status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
 };

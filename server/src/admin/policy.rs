@@ -236,7 +236,7 @@ impl PolicyService for Service {
         let identities = self.certificates.status().into_iter().map(|status| status.identity).collect();
         let now = self.clock.now().as_secs();
         let decided = self.shelf.decisions().current();
-        Ok(Response::new(check::check(
+        Ok(Response::new(check::check_peer(
             request.into_inner(),
             &decided.policy,
             decided.unknown.as_deref(),
@@ -254,11 +254,8 @@ fn parse_peers(peers: &[String]) -> Result<Vec<PeerMatch>, Status> {
     // As a list of these alone would be read, so that the place of a bad one is told in the same way.
     let each = peers.iter().map(|peer| PeerMatch::parse(peer)).collect::<Result<Vec<_>, _>>();
     each.or_else(|_| {
-        let record = PeerListRecord {
-            name: "a".to_owned(),
-            description: String::new(),
-            peers: peers.to_vec(),
-        };
+        let record =
+            PeerListRecord { name: "a".to_owned(), description: String::new(), peers: peers.to_vec() };
         PeerList::try_from(record).map(|list| list.peers().to_vec()).map_err(|refused| invalid(&refused))
     })
 }

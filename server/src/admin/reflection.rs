@@ -8,7 +8,11 @@ use tonic_reflection::server::Builder;
 const MAX_MESSAGE: usize = 16 << 10;
 
 /// Adds reflection of `services`, whom `access` lets in, to `routes`.
-pub(super) fn add(routes: Routes, services: &[&str], access: impl Interceptor + Clone + Send + Sync + 'static) -> Routes {
+pub(super) fn add(
+    routes: Routes,
+    services: &[&str],
+    access: impl Interceptor + Clone + Send + Sync + 'static,
+) -> Routes {
     // They are generated, and a test reads them.
     const READ: &str = "the descriptors can be read";
     let builder = || {

@@ -88,8 +88,12 @@ impl RevocationsService for Service {
             let revoked = Revoked::parse(entry.key.strip_prefix(REVOCATIONS)?).ok()?;
             Some((revoked, entry))
         });
-        let (revocations, next_page_token) =
-            page::fill(rows, size, |(revoked, entry)| view.show(revoked, entry), |(_, entry)| entry.key.clone());
+        let (revocations, next_page_token) = page::fill(
+            rows,
+            size,
+            |(revoked, entry)| view.show(revoked, entry),
+            |(_, entry)| entry.key.clone(),
+        );
         Ok(Response::new(ListRevocationsResponse { revocations, next_page_token }))
     }
 
@@ -220,7 +224,9 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused_with_the_forms_of_names() {
-        for name in ["", "accounts/a@b.example", "revocations/", "revocations/accounts/x", "revocations/keys/00"] {
+        for name in
+            ["", "accounts/a@b.example", "revocations/", "revocations/accounts/x", "revocations/keys/00"]
+        {
             let status = revoked(name).expect_err(name);
             assert_eq!(status.code(), Code::InvalidArgument);
             assert!(status.message().contains("revocations/keys/SHA-256"), "{status}");

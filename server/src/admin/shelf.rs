@@ -291,11 +291,11 @@ impl Shelf {
                     let held = read::<T>(&key, entry);
                     Some((key, held))
                 })),
-                Err(StoreError::Unavailable(_) | StoreError::Refused(_)) => stored.extend(
-                    T::of(&decided.stored)
-                        .iter()
-                        .map(|(key, entry)| (key.clone(), Held { entry: entry.clone(), revision: Revision(0) })),
-                ),
+                Err(StoreError::Unavailable(_) | StoreError::Refused(_)) => {
+                    stored.extend(T::of(&decided.stored).iter().map(|(key, entry)| {
+                        (key.clone(), Held { entry: entry.clone(), revision: Revision(0) })
+                    }))
+                }
                 Err(error) => return Err(by_store(&error)),
             }
         }
@@ -450,6 +450,7 @@ fn unreadable<T: Managed>(key: &T::Key) -> Status {
 }
 
 fn changed_since<T: Managed>(key: &T::Key, found: Option<Revision>) -> Status {
-    let now = found.map_or("it is not in the store any more".to_owned(), |at| format!("it has revision {at}"));
+    let now =
+        found.map_or("it is not in the store any more".to_owned(), |at| format!("it has revision {at}"));
     conflict(&format!("{} {key} has changed: {now}", T::WORD))
 }

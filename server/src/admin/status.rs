@@ -2,15 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use alts_proto::{
-    altsd::{
-        GetStatusRequest, NodeStatus,
-        node_server::{Node as NodeService, NodeServer},
-        node_status::{
-            self, Identities, Listener, PolicyFile, PolicySummary, Reason, State,
-        },
-        rule,
-    },
+use alts_proto::altsd::{
+    GetStatusRequest, NodeStatus,
+    node_server::{Node as NodeService, NodeServer},
+    node_status::{self, Identities, Listener, PolicyFile, PolicySummary, Reason, State},
+    rule,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,11 +16,7 @@ use super::{
     resource::timestamp,
     shelf::number,
 };
-use crate::{
-    clock::Clock,
-    identity::keeper::Status as CertificateStatus,
-    policy::Action,
-};
+use crate::{clock::Clock, identity::keeper::Status as CertificateStatus, policy::Action};
 
 /// Largest request, in bytes. It asks nothing.
 const MAX_MESSAGE: usize = 1 << 10;
@@ -113,12 +105,7 @@ impl NodeService for Service {
 }
 
 /// The message, of what is known.
-fn status(
-    facts: NodeFacts,
-    decided: &Decided,
-    certificates: &[CertificateStatus],
-    now: u64,
-) -> NodeStatus {
+fn status(facts: NodeFacts, decided: &Decided, certificates: &[CertificateStatus], now: u64) -> NodeStatus {
     let mut troubles = facts.troubles;
     troubles.extend(troubles_of_policy(decided, &facts.files));
     let identities = identities(certificates, now);
@@ -204,7 +191,8 @@ fn identities(certificates: &[CertificateStatus], now: u64) -> Identities {
         };
         *counter += 1;
     }
-    summary.first_not_after_time = certificates.iter().filter_map(|status| status.not_after).min().map(timestamp);
+    summary.first_not_after_time =
+        certificates.iter().filter_map(|status| status.not_after).min().map(timestamp);
     summary
 }
 

@@ -1,6 +1,10 @@
 //! What operators are told of a running node: the verifier and the rest of the daemon as the admin API sees them.
 
-use std::{path::PathBuf, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alts_store::Revision;
 use tokio::sync::Semaphore;
@@ -71,9 +75,8 @@ impl Node for Standing {
             files: state.file_states.iter().map(file).collect(),
             store: self.engine.map(|engine| store(engine, &state.contact, now, self.verifier.max_offline())),
             listeners: self.listeners.clone(),
-            handshakes_in_progress: self
-                .max_handshakes
-                .saturating_sub(self.handshakes.available_permits()) as u64,
+            handshakes_in_progress: self.max_handshakes.saturating_sub(self.handshakes.available_permits())
+                as u64,
             audit_dropped: self.trail.dropped(),
         }
     }

@@ -96,7 +96,11 @@ fn fingerprint(files: &[Placed<PathBuf>]) -> Fingerprint {
     Fingerprint::of(&files.iter().map(|file| &file.value).collect::<Vec<_>>())
 }
 
-fn states(files: &[Placed<PathBuf>], keys: &[Arc<HashSet<Key>>], bad: Option<(usize, String)>) -> Arc<[FileState]> {
+fn states(
+    files: &[Placed<PathBuf>],
+    keys: &[Arc<HashSet<Key>>],
+    bad: Option<(usize, String)>,
+) -> Arc<[FileState]> {
     let state = |(number, (file, keys)): (usize, (&Placed<PathBuf>, &Arc<HashSet<Key>>))| FileState {
         path: file.value.clone(),
         problem: bad.as_ref().filter(|(bad, _)| *bad == number).map(|(_, problem)| problem.clone()),
