@@ -71,7 +71,7 @@ async fn a_handshake_leaves_a_line_of_each_end_and_none_of_its_secrets() {
     found.sort_by_key(|line| line["side"].to_string());
     let expected = ["client", "server"].map(|side| {
         json!({
-            "event": "handshake", "verdict": "allowed", "side": side,
+            "event": "handshake", "verdict": "allowed", "side": side, "reason": "allowed_by_default",
             "local": "ours@x.example", "peer": "ours@x.example",
         })
     });
