@@ -303,6 +303,14 @@ fn installed(configuration: &str) -> TempDir {
             write(directory.path(), file.as_str().expect("a file is a string"), &pki.crl(&[]));
         }
     }
+    let files = table["policy"].get("files").and_then(Value::as_array);
+    for file in files.into_iter().flatten() {
+        let file = file.as_str().expect("a file is a string");
+        let [document] = blocks(&format!("toml title={file}"))[..] else {
+            panic!("the guide shows {file} once")
+        };
+        write(directory.path(), file, document);
+    }
     directory
 }
 
