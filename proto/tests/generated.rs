@@ -22,7 +22,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "grpc/gcp/transport_security_common.proto",
         ],
     ),
-    ("altsd.v1", &["altsd/v1/certificates.proto", "altsd/v1/caller.proto"]),
+    ("altsd.v1", &["altsd/v1/certificates.proto", "altsd/v1/caller.proto", "altsd/v1/audit.proto"]),
 ];
 
 #[test]

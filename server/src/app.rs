@@ -195,7 +195,7 @@ async fn start(
         keeper: keeper.clone(),
         verifier,
         clock: clock.clone(),
-        trail,
+        trail: trail.clone(),
         random: random(),
         handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
         handshakes_of: places(launch),
@@ -221,7 +221,11 @@ async fn start(
     if let (Some(listener), Some(settings)) = (admin, &launch.admin) {
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
-        opened.push((listener, admin::services(Kept { keeper, current }, clock, operators), limits));
+        opened.push((
+            listener,
+            admin::services(Kept { keeper, current }, clock, trail, stopped.clone(), operators),
+            limits,
+        ));
     }
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {

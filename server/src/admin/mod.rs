@@ -1,21 +1,24 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all; `certificates` is the service; `resource` turns what the keeper of certificates
-//! knows into messages, and is pure.
+//! `access` says who may ask at all; `certificates` and `audit` are the services; `resource` turns what the keeper of
+//! certificates knows into messages, and is pure.
 
 mod access;
+mod audit;
 mod certificates;
 mod resource;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tonic::{
     Request,
-    service::{Routes, interceptor::InterceptedService},
+    service::{Interceptor, Routes, interceptor::InterceptedService},
 };
 
 use self::certificates::Certificates;
 use crate::{
+    audit::Trail,
     clock::Clock,
     config::{Address, Admin as Settings},
     handshaker::{ListenError, Listener, ListenerLimits},
@@ -64,17 +67,27 @@ pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
     }
 }
 
-/// What is served there.
-pub(crate) fn services(kept: Kept, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
-    guarded(kept, clock, operators)
+/// What is served there, until `stopped` has no sender any more.
+pub(crate) fn services(
+    kept: Kept,
+    clock: Arc<dyn Clock>,
+    trail: Trail,
+    stopped: watch::Receiver<()>,
+    operators: Operators,
+) -> Routes {
+    let audit = guard(audit::Service::new(trail, stopped).into_server(), operators.clone());
+    guarded(kept, clock, operators).add_service(audit)
 }
 
 fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
-    let service = certificates::Service::new(certificates, clock).into_server();
-    let guarded = InterceptedService::new(service, move |request: Request<()>| {
+    Routes::new(guard(certificates::Service::new(certificates, clock).into_server(), operators))
+}
+
+/// The service for those who may ask.
+fn guard<S>(service: S, operators: Operators) -> InterceptedService<S, impl Interceptor + Clone> {
+    InterceptedService::new(service, move |request: Request<()>| {
         access::check(request.extensions(), &operators).map(|()| request)
-    });
-    Routes::new(guarded)
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
 
+mod audit;
 mod ca;
 mod certs;
 mod client;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Whoami(whoami::Args),
     Certs(certs::Args),
+    Audit(audit::Args),
     Ca(ca::Args),
 }
 
@@ -56,6 +58,7 @@ impl Command {
             Self::Exec(args) => exec::run(&args)?,
             Self::Whoami(args) => return Ok(runtime()?.block_on(whoami::run(args))?),
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
+            Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -84,6 +87,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Certs(#[from] certs::Error),
     #[error(transparent)]
+    Audit(#[from] audit::Error),
+    #[error(transparent)]
     Ca(#[from] ca::Error),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
@@ -102,6 +107,7 @@ impl Error {
             | Self::Handshake(_)
             | Self::Whoami(_)
             | Self::Certs(_)
+            | Self::Audit(_)
             | Self::Ca(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
