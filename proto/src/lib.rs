@@ -10,7 +10,7 @@ pub mod gcp {
     include!("gen/grpc.gcp.rs");
 }
 /// Messages and services of the package `altsd.v1`, generated from `altsd/v1/*.proto`.
-#[allow(unused_qualifications, missing_docs, reason = "generated")]
+#[allow(unused_qualifications, missing_docs, clippy::large_enum_variant, reason = "generated")]
 pub mod altsd {
     include!("gen/altsd.v1.rs");
 }

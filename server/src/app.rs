@@ -89,14 +89,26 @@ pub(crate) fn random() -> Random {
     Arc::new(SystemRandom::new())
 }
 
+/// What the checks of a start have read.
+pub(crate) struct Checked {
+    /// Credentials and roots from files.
+    pub(crate) snapshot: Snapshot,
+    /// The documents of peer lists.
+    pub(crate) policy: PolicyFiles,
+}
+
 /// Makes the checks of a start that need no socket, and makes no root: a directory that has one gets its lock, and a
-/// node issuer if that is missing. Returns what comes from files.
-pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
+/// node issuer if that is missing. The store is not opened: a running daemon has it.
+pub(crate) fn check(launch: &Launch) -> Result<Checked, Error> {
     let (clock, random) = (clock(), random());
     Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
+    let policy = PolicyFiles::load(launch.policy.files.clone())?;
     let configured = match &launch.source {
         Source::Configured(configured) => configured,
-        Source::Dev { user } => return Ok(dev::load(user, clock.now(), random)?),
+        Source::Dev { user } => {
+            let snapshot = dev::load(user, clock.now(), random)?;
+            return Ok(Checked { snapshot, policy });
+        }
     };
     match &configured.ca {
         // One that is not there is made at the start.
@@ -109,8 +121,8 @@ pub(crate) fn check(launch: &Launch) -> Result<Snapshot, Error> {
         Some(Ca::External(settings)) => _ = ExecSource::new(settings.clone(), random.clone())?,
         None => {}
     }
-    PolicyFiles::load(launch.policy.files.clone())?;
-    Ok(files::load(&configured.files, clock.now(), &*random)?)
+    let snapshot = files::load(&configured.files, clock.now(), &*random)?;
+    Ok(Checked { snapshot, policy })
 }
 
 /// Makes a signing service where there is none.
@@ -198,7 +210,7 @@ async fn start(
         keeper: keeper.clone(),
         verifier,
         clock: clock.clone(),
-        trail,
+        trail: trail.clone(),
         random: random(),
         handshakes,
         handshakes_of: places(launch),
@@ -225,12 +237,14 @@ async fn start(
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
         let services = admin::services(admin::Parts {
-            kept: Kept { keeper, current },
+            certificates: Arc::new(Kept { keeper, current }),
             clock,
             operators,
             store: deciding.store,
             decisions: standing.clone(),
             node: standing,
+            trail,
+            stopped: stopped.clone(),
         });
         opened.push((listener, services, limits));
     }

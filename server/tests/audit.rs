@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Output, Stdio},
+};
 
 use alts_proto::gcp::{HandshakerResult, StartClientHandshakeReq, handshaker_req::ReqOneof};
 use nix::unistd::getuid;
@@ -71,7 +75,7 @@ async fn a_handshake_leaves_a_line_of_each_end_and_none_of_its_secrets() {
     found.sort_by_key(|line| line["side"].to_string());
     let expected = ["client", "server"].map(|side| {
         json!({
-            "event": "handshake", "verdict": "allowed", "side": side,
+            "event": "handshake", "verdict": "allowed", "side": side, "reason": "allowed_by_default",
             "local": "ours@x.example", "peer": "ours@x.example",
         })
     });
@@ -228,4 +232,60 @@ async fn the_file_is_rotated_and_stays_whole() {
     });
     assert!(text.lines().skip(1).all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
     assert!(read("audit.log.1").len() <= 1 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_watches_sees_the_lines_of_the_file_that_he_asks_for() {
+    let node = node("", FILE);
+    let wanted = ["--local", "ours@x.example", "--verdict", "allowed"];
+    let arguments = [&["audit", "tail", "--output", "json", "--count", "3"][..], &wanted].concat();
+    let mut tail = node.command(&arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+    eventually("three decisions to be seen", async || {
+        for account in ["other@x.example", "ours@x.example"] {
+            within(&node, Some(account)).await.expect("it succeeds");
+        }
+        tail.try_wait().expect("it can be asked")
+    })
+    .await;
+    let Output { status, stdout, .. } = tail.wait_with_output().expect("it has ended");
+    assert!(status.success());
+    let seen = String::from_utf8(stdout).expect("it is text");
+    assert_eq!(seen.lines().count(), 3, "{seen}");
+    let file = fs::read_to_string(node.at("audit.log")).expect("it is there");
+    for line in seen.lines() {
+        assert!(line.contains("\"local\":\"ours@x.example\""), "{line}");
+        wait_for("the same line in the file", || {
+            let file = fs::read_to_string(node.at("audit.log")).ok()?;
+            file.lines().any(|written| written == line).then_some(())
+        });
+    }
+    assert!(file.contains("other@x.example"), "{file}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_a_daemon_that_stops_is_told_and_keeps_it_from_nothing() {
+    let mut node = node("", "");
+    let mut tail = node.command(&["audit", "tail"]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    let mut seen = BufReader::new(tail.stdout.take().expect("it is a pipe"));
+    // Without a file, too.
+    let reading = tokio::task::spawn_blocking(move || seen.read_line(&mut line).map(|_| (line, seen)));
+    eventually("a decision to be seen", async || {
+        within(&node, None).await.expect("it succeeds");
+        reading.is_finished().then_some(())
+    })
+    .await;
+    // The pipe stays open: it is not the reader that ends this.
+    let (line, _seen) = reading.await.expect("it ends well").expect("it can be read");
+    assert!(line.contains("  allowed    ours@x.example "), "{line}");
+    assert!(node.stop().success());
+    assert!(!node.log().contains("still open"), "{}", node.log());
+    let Output { status, stderr, .. } = tail.wait_with_output().expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&stderr).contains(" has stopped"),
+        "{}",
+        String::from_utf8_lossy(&stderr)
+    );
 }

@@ -73,7 +73,9 @@ fn a_valid_configuration_is_summarized() {
          listener  127.0.0.7:8080: callers are orders@prod.example.com\n\
          listener  unix:/run/altsd/orders.sock: callers are orders@prod.example.com\n\
          identity  orders@prod.example.com: certificate expires 2098-07-06T00:00:00Z\n\
-         authority prod.example.com: 1 file of roots\n"
+         authority prod.example.com: 1 file of roots\n\
+         policy    peers that no rule decides on are allowed; no rules in files\n\
+         store     none: there is no state_directory\n"
     );
     for (arguments, environment) in
         [(vec!["validate", "--config", &file], vec![]), (vec!["validate"], vec![("ALTSD_CONFIG", &*file)])]
@@ -236,7 +238,7 @@ fn a_signing_service_is_made_once_and_hands_out_its_root() {
     let config = directory.path().join("altsd.toml");
     let text = "state_directory = 'state'\n[[handshaker.listener]]\naddress = '127.0.0.1:0'\n\
                 [[workload]]\nservice_account = 'a@prod.example.com'\nselectors = ['uid:1']\n\
-                [signing_service]\nauthorities = ['prod.example.com']\n";
+                [signing_service]\nauthorities = ['prod.example.com']\n[policy]\ndefault = 'deny'\n";
     fs::write(&config, text).expect("there is room");
     let place = ["--config", config.to_str().expect("it is UTF-8")];
     let ca = |command: &[&str], more: &[&str]| altsd(&[&["ca"], command, &place, more].concat(), &[]);

@@ -164,10 +164,13 @@ fn the_table_of_metrics_lists_every_metric_that_exists_and_no_other() {
 #[test]
 fn the_table_of_the_audit_trail_lists_every_field_that_a_line_can_have_and_no_other() {
     let source = include_str!("../src/audit/record.rs");
-    let fields = ["struct Line<'r> {", "struct DroppedLine {"].map(|begin| {
+    let fields = ["struct Fields<'r> {", "struct DroppedLine {"].map(|begin| {
         let (_, rest) = source.split_once(begin).expect("there is such a line");
         let (fields, _) = rest.split_once("\n}").expect("it has an end");
-        let name = |line: &str| Some(line.trim().split_once(": ")?.0.to_owned());
+        let name = |line: &str| {
+            let (name, _) = line.trim().split_once(": ")?;
+            Some(name.trim_start_matches("pub(crate) ").to_owned())
+        };
         fields.lines().filter(|line| !line.trim().starts_with('#')).filter_map(name).collect::<BTreeSet<_>>()
     });
     assert!(fields[0].len() >= 10, "{fields:?}");
@@ -302,6 +305,14 @@ fn installed(configuration: &str) -> TempDir {
         for file in trust.get("crls").and_then(Value::as_array).into_iter().flatten() {
             write(directory.path(), file.as_str().expect("a file is a string"), &pki.crl(&[]));
         }
+    }
+    let files = table["policy"].get("files").and_then(Value::as_array);
+    for file in files.into_iter().flatten() {
+        let file = file.as_str().expect("a file is a string");
+        let [document] = blocks(&format!("toml title={file}"))[..] else {
+            panic!("the guide shows {file} once")
+        };
+        write(directory.path(), file, document);
     }
     directory
 }

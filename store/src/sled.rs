@@ -220,7 +220,7 @@ impl Disk {
         let wanted = self.database.get(TOTALS).map_err(|error| self.damaged(error))?;
         let wanted = wanted.ok_or_else(|| self.damaged("it does not say how much it holds"))?;
         let wanted = Totals::decode(&wanted).map_err(|problem| self.damaged(problem))?;
-        let mut found = Totals::none_at(wanted.revision);
+        let mut found = Totals::default().at(wanted.revision);
         for kept in self.scan("") {
             let kept = kept?;
             found.add(&kept);
@@ -228,7 +228,7 @@ impl Disk {
                 lifetimes.found(&kept.entry.key, kept.entry.revision, lifetime);
             }
         }
-        if found != wanted || self.database.len() as u64 != found.count + 1 {
+        if found != wanted || self.database.len() as u64 != found.count + found.pieces + 1 {
             return Err(self.damaged(format!("it should hold {wanted:?} and holds {found:?}")));
         }
         Ok(found)
@@ -240,15 +240,20 @@ impl Disk {
 
     fn get(&self, key: &str) -> Result<Option<Kept>, Error> {
         let value = self.database.get(named(key)).map_err(|error| self.damaged(error))?;
-        value.map(|value| Kept::decode(key, &value).map_err(|problem| self.damaged(problem))).transpose()
+        value.map(|value| self.decode(key, &value)).transpose()
     }
 
     fn scan(&self, prefix: &str) -> impl Iterator<Item = Result<Kept, Error>> {
         self.database.scan_prefix(named(prefix)).map(|item| {
             let (key, value) = item.map_err(|error| self.damaged(error))?;
             let key = std::str::from_utf8(&key[1..]).map_err(|error| self.damaged(error))?;
-            Kept::decode(key, &value).map_err(|problem| self.damaged(problem))
+            self.decode(key, &value)
         })
+    }
+
+    fn decode(&self, key: &str, row: &[u8]) -> Result<Kept, Error> {
+        let piece = |name: &[u8]| self.database.get(name).map_err(|error| error.to_string());
+        Kept::decode(key, row, piece).map_err(|problem| self.damaged(problem))
     }
 
     /// Does a transaction that was checked, and brings it to the disk.
@@ -267,21 +272,7 @@ impl Disk {
         if plan.changes.is_empty() {
             return Ok(plan);
         }
-        let mut totals = self.totals.clone();
-        totals.revision = plan.revision;
-        there.iter().flatten().for_each(|kept| totals.remove(kept));
-        let mut batch = Batch::default();
-        for planned in &plan.changes {
-            match &planned.change {
-                Change::Put(entry) => {
-                    let kept = Kept { entry: entry.clone(), lifetime: planned.lifetime };
-                    totals.add(&kept);
-                    batch.insert(named(&entry.key), kept.encode());
-                }
-                Change::Deleted { key, .. } => batch.remove(named(key)),
-            }
-        }
-        batch.insert(TOTALS, &totals.encode()[..]);
+        let (batch, totals) = self.rows(&plan, there.into_iter().flatten());
         // Said before, taken back after: a panic on the way leaves it standing, and so does an error. What the disk has
         // after a failed flush nobody can say but who opens it again.
         self.broken = Some(format!("{}: a write failed; it must be opened again", self.directory));
@@ -294,6 +285,29 @@ impl Disk {
         }
         self.broken = None;
         Ok(plan)
+    }
+
+    /// What a plan changes in the database, where `there` is in the way, and what it then adds up to.
+    fn rows(&self, plan: &Plan, there: impl Iterator<Item = Kept>) -> (Batch, Totals) {
+        let mut totals = self.totals.at(plan.revision);
+        let mut batch = Batch::default();
+        for kept in there {
+            totals.remove(&kept);
+            kept.pieces().for_each(|(name, _)| batch.remove(name));
+        }
+        for (planned, place) in plan.changes.iter().zip(0..) {
+            match &planned.change {
+                Change::Put(entry) => {
+                    let kept = Kept { entry: entry.clone(), place, lifetime: planned.lifetime };
+                    totals.add(&kept);
+                    batch.insert(named(&entry.key), kept.encode());
+                    kept.pieces().for_each(|(name, piece)| batch.insert(name, piece));
+                }
+                Change::Deleted { key, .. } => batch.remove(named(key)),
+            }
+        }
+        batch.insert(TOTALS, &totals.encode()[..]);
+        (batch, totals)
     }
 
     /// Brings all that was written to the disk, then says in the witness how much it is.

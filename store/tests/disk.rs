@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     sync::{
         Arc,
@@ -232,6 +232,30 @@ async fn a_write_that_nobody_waits_for_is_done_whole_or_not_at_all() {
     }
     drop(store);
     open(directory.path());
+}
+
+#[tokio::test]
+async fn a_large_value_that_changes_often_does_not_fill_the_disk() {
+    let directory = temporary();
+    let store = open(directory.path());
+    for round in 0..150u8 {
+        let key = format!("large/{}", round % 3);
+        store.put(&key, vec![round; 200 << 10].into(), Expected::Anything).await.expect("it is kept");
+    }
+    // 30 MB were written, of which less than one is there.
+    assert!(size(directory.path()) < 12 << 20, "{} bytes", size(directory.path()));
+}
+
+fn size(directory: &Path) -> u64 {
+    let entries =
+        fs::read_dir(directory).expect("it can be read").map(|entry| entry.expect("it can be read"));
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        // What is not needed any more is removed behind our back.
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
 }
 
 /// Lets others go on so many times.

@@ -122,7 +122,7 @@ fn check(
     for one in acknowledged {
         assert!(is_there(&entries, one), "{what}: {one:?} is lost");
     }
-    let number = |key: &str| entries.get(key).map_or(0, |entry| first_number(entry));
+    let number = |key: &str| entries.get(key).map_or(0, first_number);
     let mut counters = Vec::new();
     let mut done = BTreeMap::new();
     for writer in 0..WRITERS {
@@ -166,7 +166,7 @@ fn is_there(entries: &BTreeMap<String, Entry>, one: &Acknowledged) -> bool {
 
 /// What a writer notes about a transaction: its number among all, and up to 180 KiB.
 fn logged(counter: u64) -> String {
-    let size = if counter % 97 == 0 { 180 << 10 } else { counter * 37 % 3_000 };
+    let size = if counter.is_multiple_of(97) { 180 << 10 } else { counter * 37 % 3_000 };
     format!("{counter} {}", "x".repeat(size.try_into().expect("it is small")))
 }
 

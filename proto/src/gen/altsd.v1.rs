@@ -4432,3 +4432,420 @@ pub mod node_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Which decisions are wanted: those for which all that is given here holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TailRecordsRequest {
+    /// Those with this verdict.
+    #[prost(enumeration = "Verdict", tag = "1")]
+    pub verdict: i32,
+    /// Those of this own account, in its one spelling. Any if empty.
+    #[prost(string, tag = "2")]
+    pub local: ::prost::alloc::string::String,
+    /// Those whose peer has proved to have this account or SPIFFE ID. Any if empty.
+    #[prost(string, tag = "3")]
+    pub peer: ::prost::alloc::string::String,
+}
+/// One event of the trail.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TailRecordsResponse {
+    /// What happened.
+    #[prost(oneof = "tail_records_response::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<tail_records_response::Event>,
+}
+/// Nested message and enum types in `TailRecordsResponse`.
+pub mod tail_records_response {
+    /// What happened.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// A decision.
+        #[prost(message, tag = "1")]
+        Record(super::AuditRecord),
+        /// So many decisions, of all kinds, are missing here.
+        #[prost(uint64, tag = "2")]
+        Missed(u64),
+    }
+}
+/// What was decided about one handshake. A field is not set where nothing is known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditRecord {
+    /// When it was decided.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How the handshake ended.
+    #[prost(enumeration = "Verdict", tag = "2")]
+    pub verdict: i32,
+    /// A stable code, such as `peer_certificate_expired`.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The reason in words, which may change.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// The end of its connection that the caller is: `client`, which has opened it, or `server`.
+    #[prost(string, tag = "5")]
+    pub side: ::prost::alloc::string::String,
+    /// The address that the caller called on.
+    #[prost(string, tag = "6")]
+    pub listener: ::prost::alloc::string::String,
+    /// What is known of the caller, such as `uid:1000`.
+    #[prost(string, repeated, tag = "7")]
+    pub caller: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The account that it handshakes as.
+    #[prost(string, tag = "8")]
+    pub local: ::prost::alloc::string::String,
+    /// The account of the other end.
+    #[prost(string, tag = "9")]
+    pub peer: ::prost::alloc::string::String,
+    /// Its SPIFFE ID, if its certificate has one.
+    #[prost(string, tag = "10")]
+    pub peer_spiffe_id: ::prost::alloc::string::String,
+    /// The rule that decided.
+    #[prost(string, tag = "11")]
+    pub rule: ::prost::alloc::string::String,
+    /// A rule that is only tried out.
+    #[prost(string, tag = "12")]
+    pub shadow_rule: ::prost::alloc::string::String,
+    /// What that would have done.
+    #[prost(enumeration = "Verdict", tag = "13")]
+    pub shadow_verdict: i32,
+    /// From the start message to the end.
+    #[prost(message, optional, tag = "14")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+/// How a handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Verdict {
+    /// In a request: any.
+    Unspecified = 0,
+    /// The caller got a key.
+    Allowed = 1,
+    /// It got a reason.
+    Refused = 2,
+    /// It left before it got either.
+    Abandoned = 3,
+}
+impl Verdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERDICT_UNSPECIFIED",
+            Self::Allowed => "VERDICT_ALLOWED",
+            Self::Refused => "VERDICT_REFUSED",
+            Self::Abandoned => "VERDICT_ABANDONED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERDICT_ALLOWED" => Some(Self::Allowed),
+            "VERDICT_REFUSED" => Some(Self::Refused),
+            "VERDICT_ABANDONED" => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod audit_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Decisions as they are made. Only root and the user that altsd runs as may ask.
+    #[derive(Debug, Clone)]
+    pub struct AuditClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> AuditClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AuditClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AuditClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Every decision from now on that the request wants, until the caller or the daemon stops. A caller that is slower
+        /// than they come loses some, and is told how many.
+        pub async fn tail_records(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TailRecordsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TailRecordsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Audit/TailRecords",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Audit", "TailRecords"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod audit_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AuditServer.
+    #[async_trait]
+    pub trait Audit: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the TailRecords method.
+        type TailRecordsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TailRecordsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Every decision from now on that the request wants, until the caller or the daemon stops. A caller that is slower
+        /// than they come loses some, and is told how many.
+        async fn tail_records(
+            &self,
+            request: tonic::Request<super::TailRecordsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::TailRecordsStream>,
+            tonic::Status,
+        >;
+    }
+    /// Decisions as they are made. Only root and the user that altsd runs as may ask.
+    #[derive(Debug)]
+    pub struct AuditServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AuditServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AuditServer<T>
+    where
+        T: Audit,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.Audit/TailRecords" => {
+                    #[allow(non_camel_case_types)]
+                    struct TailRecordsSvc<T: Audit>(pub Arc<T>);
+                    impl<
+                        T: Audit,
+                    > tonic::server::ServerStreamingService<super::TailRecordsRequest>
+                    for TailRecordsSvc<T> {
+                        type Response = super::TailRecordsResponse;
+                        type ResponseStream = T::TailRecordsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TailRecordsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Audit>::tail_records(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TailRecordsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AuditServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.Audit";
+    impl<T> tonic::server::NamedService for AuditServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

@@ -28,7 +28,7 @@ const MAX_NAME: usize = 2_048 + PREFIX.len();
 
 /// Who keeps the certificates.
 #[tonic::async_trait]
-pub(super) trait Certificates: Send + Sync + 'static {
+pub(crate) trait Certificates: Send + Sync + 'static {
     /// How each identity stands.
     fn status(&self) -> Vec<Status>;
 

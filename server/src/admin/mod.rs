@@ -1,11 +1,12 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all. Four services: `certificates` over the keeper of certificates (its messages are
-//! made by `resource`), `policy` and `revocations` over the store, `status` of the node. `shelf` is how all resources of
+//! `access` says who may ask at all. Five services: `certificates` over the keeper of certificates (its messages are
+//! made by `resource`), `policy` and `revocations` over the store, `status` of the node, `audit` over the trail. `shelf` is how all resources of
 //! the policy are read and changed, `managed` what their kinds are; `refusal` is the table of refusals.
 
 mod access;
 mod apply;
+mod audit;
 mod certificates;
 mod check;
 mod decisions;
@@ -21,15 +22,17 @@ mod status;
 
 use std::sync::Arc;
 
-use alts_proto::altsd::{certificates_server, node_server, policy_server, revocations_server};
+use alts_proto::altsd::{audit_server, certificates_server, node_server, policy_server, revocations_server};
 use alts_store::Store;
+use tokio::sync::watch;
 use tonic::{
     Request, Status,
     service::{Routes, interceptor::InterceptedService},
 };
 
-use self::{certificates::Certificates, shelf::Shelf};
+use self::shelf::Shelf;
 use crate::{
+    audit::Trail,
     clock::Clock,
     config::{Address, Admin as Settings},
     handshaker::{ListenError, Listener, ListenerLimits},
@@ -37,7 +40,7 @@ use crate::{
 
 pub(crate) use self::{
     access::Operators,
-    certificates::Kept,
+    certificates::{Certificates, Kept},
     check::check_peer,
     decisions::{Decided, Decisions},
     status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
@@ -84,38 +87,23 @@ pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
     }
 }
 
-/// What is asked about.
+/// What is asked about, and by whom.
 pub(crate) struct Parts {
-    pub(crate) kept: Kept,
+    pub(crate) certificates: Arc<dyn Certificates>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) operators: Operators,
     /// Where decisions of operators are kept, if they are.
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) decisions: Arc<dyn Decisions>,
     pub(crate) node: Arc<dyn Node>,
+    pub(crate) trail: Trail,
+    /// Streams end when it has no sender any more.
+    pub(crate) stopped: watch::Receiver<()>,
 }
 
 /// What is served there.
 pub(crate) fn services(parts: Parts) -> Routes {
-    let Parts { kept, clock, operators, store, decisions, node } = parts;
-    guarded(Guarded { certificates: Arc::new(kept), clock, operators, store, decisions, node })
-}
-
-/// [`Parts`], with whoever keeps the certificates.
-struct Guarded {
-    certificates: Arc<dyn Certificates>,
-    clock: Arc<dyn Clock>,
-    operators: Operators,
-    store: Option<Arc<dyn Store>>,
-    decisions: Arc<dyn Decisions>,
-    node: Arc<dyn Node>,
-}
-
-fn guarded(parts: Guarded) -> Routes {
-    let Guarded { certificates, clock, operators, store, decisions, node } = parts;
-    let access = move |request: Request<()>| -> Result<Request<()>, Status> {
-        access::check(request.extensions(), &operators).map(|()| request)
-    };
+    let Parts { certificates, clock, operators, store, decisions, node, trail, stopped } = parts;
     let shelf = Shelf::new(store, decisions.clone());
     let policy =
         policy::Service { shelf: shelf.clone(), certificates: certificates.clone(), clock: clock.clone() };
@@ -123,15 +111,20 @@ fn guarded(parts: Guarded) -> Routes {
     let status =
         status::Service { node, certificates: certificates.clone(), decisions, clock: clock.clone() };
     let certificates = certificates::Service::new(certificates, clock);
+    let audit = audit::Service::new(trail, stopped);
+    let access = move |request: Request<()>| -> Result<Request<()>, Status> {
+        access::check(request.extensions(), &operators).map(|()| request)
+    };
     let routes = Routes::new(InterceptedService::new(certificates.into_server(), access.clone()))
         .add_service(InterceptedService::new(policy.into_server(), access.clone()))
         .add_service(InterceptedService::new(revocations.into_server(), access.clone()))
-        .add_service(InterceptedService::new(status.into_server(), access.clone()));
+        .add_service(InterceptedService::new(status.into_server(), access.clone()))
+        .add_service(InterceptedService::new(audit.into_server(), access.clone()));
     reflection::add(routes, &SERVICES, access)
 }
-
 /// What reflection tells of.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
+    audit_server::SERVICE_NAME,
     certificates_server::SERVICE_NAME,
     node_server::SERVICE_NAME,
     policy_server::SERVICE_NAME,

@@ -10,6 +10,8 @@ use std::{
 use alts_handshake::{Authority, CertificateFacts, CertificateInfo, Identity, SystemRandom};
 use alts_proto::altsd::{
     Certificate, GetCertificateRequest, ListCertificatesRequest, RotateCertificateRequest,
+    TailRecordsRequest,
+    audit_client::AuditClient,
     certificate::{self, State},
     certificates_client::CertificatesClient,
 };
@@ -25,6 +27,7 @@ use tonic::{
 
 use super::*;
 use crate::{
+    audit::Output,
     clock::SystemClock,
     identity::{
         Origin,
@@ -106,6 +109,13 @@ impl Certificates for Fake {
     }
 }
 
+/// A trail to which nothing comes, and that can be watched no longer.
+fn unwatched() -> (Trail, watch::Receiver<()>) {
+    let none = crate::audit::Settings { output: Output::None, queue_records: 1 };
+    let (trail, _) = crate::audit::start(&none, Arc::new(SystemClock)).expect("it starts");
+    (trail, watch::channel(()).1)
+}
+
 /// A served admin socket, which ends with its test.
 pub(crate) struct Admin {
     directory: TempDir,
@@ -157,8 +167,12 @@ fn nobody_else() -> Operators {
 }
 
 async fn client(socket: &Path) -> CertificatesClient<Channel> {
+    CertificatesClient::new(channel(socket).await)
+}
+
+async fn channel(socket: &Path) -> Channel {
     let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).expect("it is an address");
-    CertificatesClient::new(endpoint.connect().await.expect("it is served"))
+    endpoint.connect().await.expect("it is served")
 }
 
 fn list(page_size: i32, page_token: &str) -> ListCertificatesRequest {
@@ -335,7 +349,8 @@ async fn keeper() -> Kept {
 #[tokio::test]
 async fn the_keeper_of_the_node_is_asked_and_renews() {
     let kept = keeper().await;
-    let admin = Admin::of_services(services(kept, Arc::new(SystemClock), nobody_else()));
+    let (trail, stopped) = unwatched();
+    let admin = Admin::of_services(services(kept, Arc::new(SystemClock), trail, stopped, nobody_else()));
     let mut client = admin.client().await;
     let listed = client.list_certificates(list(0, "")).await.expect("it is allowed").into_inner();
     let states: Vec<_> =
@@ -399,15 +414,37 @@ async fn a_user_whom_the_configuration_names_is_served() {
     let admin = Admin::open(guarded(fake, Arc::new(Stopped), operators), settings);
     let mode = std::fs::metadata(admin.socket()).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
-    let Some(mut foreign) = connect_as_nobody(&admin) else { return };
+    let Some(foreign) = connect_as_nobody(&admin) else { return };
+    let (channel, relay) = channel_over(&admin, foreign).await;
+    let mut client = CertificatesClient::new(channel);
+    let listed = client.list_certificates(list(0, "")).await.expect("it is served");
+    assert_eq!(names(&listed.into_inner().certificates), ["certificates/a@x.example"]);
+    relay.abort();
+}
 
+#[tokio::test]
+async fn every_service_asks_of_each_request_who_sends_it() {
+    let settings = |path| Settings { address: Address::Unix { path, mode: 0o600 }, uids: vec![NOBODY] };
+    let (trail, stopped) = unwatched();
+    let audit = guard(audit::Service::new(trail, stopped).into_server(), nobody_else());
+    let services = guarded(Fake::with([]), Arc::new(Stopped), nobody_else()).add_service(audit);
+    let admin = Admin::open(services, settings);
+    let Some(foreign) = connect_as_nobody(&admin) else { return };
+    let (channel, relay) = channel_over(&admin, foreign).await;
+    let listed = CertificatesClient::new(channel.clone()).list_certificates(list(0, "")).await;
+    assert_eq!(listed.expect_err("it is refused").code(), Code::PermissionDenied);
+    let tail = AuditClient::new(channel).tail_records(TailRecordsRequest::default()).await;
+    assert_eq!(tail.expect_err("it is refused").code(), Code::PermissionDenied);
+    relay.abort();
+}
+
+/// A channel over a connection that is there already.
+async fn channel_over(admin: &Admin, mut foreign: tokio::net::UnixStream) -> (Channel, JoinHandle<()>) {
     let between = admin.directory.path().join("between.sock");
     let listener = UnixListener::bind(&between).expect("there is room");
     let relay = tokio::spawn(async move {
         let (mut near, _) = listener.accept().await.expect("the client connects");
         let _ = tokio::io::copy_bidirectional(&mut near, &mut foreign).await;
     });
-    let listed = client(&between).await.list_certificates(list(0, "")).await.expect("it is served");
-    assert_eq!(names(&listed.into_inner().certificates), ["certificates/a@x.example"]);
-    relay.abort();
+    (channel(&between).await, relay)
 }

@@ -9,5 +9,9 @@ mod record;
 mod trail;
 
 pub(crate) use file::FileSettings;
-pub(crate) use record::{Decided, Record, Shadow, Verdict, Who, side};
-pub(crate) use trail::{Error, Output, Settings, Trail, start};
+#[cfg(test)]
+pub(crate) use record::tests::full;
+pub(crate) use record::{
+    Decided, Fields, HANDSHAKE, Record, Shadow, Verdict, Who, milliseconds, rfc3339, side, write_dropped,
+};
+pub(crate) use trail::{Error, Event, Output, Settings, Trail, start};

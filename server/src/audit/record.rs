@@ -24,6 +24,9 @@ const MAX_TEXT: usize = 1_024;
 /// What stands at the end of what was cut.
 const CUT: char = '…';
 
+/// The event of a line that is a decision.
+pub(crate) const HANDSHAKE: &str = "handshake";
+
 /// What was decided about one handshake.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
@@ -87,35 +90,35 @@ pub(crate) enum Verdict {
     Abandoned,
 }
 
-/// The names of a line are stable: programs of others read them.
+/// A record as it is told: in words, each bounded in length. The names are stable: programs of others read them.
 #[derive(Serialize)]
-struct Line<'r> {
-    time: String,
-    event: &'static str,
-    verdict: Verdict,
+pub(crate) struct Fields<'r> {
+    pub(crate) time: String,
+    pub(crate) event: &'static str,
+    pub(crate) verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    pub(crate) reason: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Cow<'r, str>>,
+    pub(crate) text: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    side: Option<&'static str>,
-    listener: Cow<'r, str>,
+    pub(crate) side: Option<&'r str>,
+    pub(crate) listener: Cow<'r, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    caller: Vec<Cow<'r, str>>,
+    pub(crate) caller: Vec<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<Cow<'r, str>>,
+    pub(crate) local: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<Cow<'r, str>>,
+    pub(crate) peer: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer_spiffe_id: Option<Cow<'r, str>>,
+    pub(crate) peer_spiffe_id: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<Cow<'r, str>>,
+    pub(crate) rule: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shadow_rule: Option<Cow<'r, str>>,
+    pub(crate) shadow_rule: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shadow_verdict: Option<Verdict>,
+    pub(crate) shadow_verdict: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<f64>,
+    pub(crate) duration_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -128,26 +131,16 @@ struct DroppedLine {
 impl Record {
     /// Adds this decision to `out`, as one line with its end.
     pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
-        write_line(&self.line(), out);
+        self.fields().write_to(out);
     }
 
-    /// What is known of the caller, in words: its selectors.
-    pub(crate) fn caller(&self) -> Vec<String> {
-        match &self.caller {
-            Who::Attested(selectors) => {
-                selectors.iter().take(MAX_FACTS).map(|one| cut(&one.to_string(), MAX_FACT).into()).collect()
-            }
-            Who::User(uid) => vec![format!("uid:{uid}")],
-            Who::Unknown => Vec::new(),
-        }
-    }
-
-    fn line(&self) -> Line<'_> {
+    /// The same in words.
+    pub(crate) fn fields(&self) -> Fields<'_> {
         let Decided { peer, rule, shadow, .. } = &self.decided;
         let spiffe_id = peer.as_ref().and_then(|peer| peer.spiffe_id());
-        Line {
+        Fields {
             time: rfc3339(self.time),
-            event: "handshake",
+            event: HANDSHAKE,
             verdict: self.verdict,
             reason: self.reason,
             text: self.text.as_deref().map(|text| cut(text, MAX_TEXT)),
@@ -163,6 +156,23 @@ impl Record {
             duration_ms: self.duration.map(milliseconds),
         }
     }
+
+    fn caller(&self) -> Vec<String> {
+        match &self.caller {
+            Who::Attested(selectors) => {
+                selectors.iter().take(MAX_FACTS).map(|one| cut(&one.to_string(), MAX_FACT).into()).collect()
+            }
+            Who::User(uid) => vec![format!("uid:{uid}")],
+            Who::Unknown => Vec::new(),
+        }
+    }
+}
+
+impl Fields<'_> {
+    /// Adds them to `out`, as one line with its end.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        write_line(self, out);
+    }
 }
 
 /// The word for an end of a connection.
@@ -174,7 +184,7 @@ pub(crate) fn side(side: Role) -> &'static str {
 }
 
 /// Adds to `out` the line that says how many records are missing before it.
-pub(super) fn write_dropped(time: Duration, count: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_dropped(time: Duration, count: u64, out: &mut Vec<u8>) {
     write_line(&DroppedLine { time: rfc3339(time), event: "dropped", count }, out);
 }
 
@@ -219,12 +229,12 @@ fn cut(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// To the microsecond: most handshakes take less than one millisecond of ours.
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
 }
 
 /// A time in UTC with milliseconds, such as `2026-01-31T23:59:59.123Z`.
-fn rfc3339(since_1970: Duration) -> String {
+pub(crate) fn rfc3339(since_1970: Duration) -> String {
     // The last second of the year 9999: later ones are no such times.
     const LAST: u64 = 253_402_300_799;
     let seconds = since_1970.as_secs().min(LAST) as i64;
@@ -239,11 +249,11 @@ fn rfc3339(since_1970: Duration) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A client that was let through, with everything that can be known.
-    pub(in crate::audit) fn full() -> Record {
+    pub(crate) fn full() -> Record {
         let selectors = ["uid:1000", "path:/usr/bin/orders"];
         let parse = |text: &str| Selector::parse(text).expect("it is a selector");
         let peer = Identity::new(

@@ -74,7 +74,6 @@ struct Shared {
 }
 
 /// What a subscriber is told.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the admin API"))]
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Decision(Arc<Record>),
@@ -136,7 +135,6 @@ impl Trail {
         self.0.dropped()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the admin API"))]
     /// All decisions from now on. Who is slower than they come loses some, and is told how many.
     pub(crate) fn subscribe(&self) -> impl Stream<Item = Event> + Send + use<> {
         stream::unfold(self.0.subscribers.subscribe(), async |mut events| match events.recv().await {

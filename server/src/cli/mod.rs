@@ -1,5 +1,6 @@
 //! Arguments, and one subcommand each in a file of its own. Only here and in `main` is the environment read.
 
+mod audit;
 mod ca;
 mod certs;
 mod client;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Policy(policy::Args),
     Revoke(revoke::Args),
     Status(status::Args),
+    Audit(audit::Args),
     Ca(ca::Args),
 }
 
@@ -67,6 +69,7 @@ impl Command {
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
+            Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -106,6 +109,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Status(#[from] status::Error),
     #[error(transparent)]
+    Audit(#[from] audit::Error),
+    #[error(transparent)]
     Ca(#[from] ca::Error),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
@@ -127,6 +132,7 @@ impl Error {
             | Self::Policy(_)
             | Self::Revoke(_)
             | Self::Status(_)
+            | Self::Audit(_)
             | Self::Ca(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,

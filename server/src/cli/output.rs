@@ -52,7 +52,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Control characters escaped: what others named themselves moves no cursor.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut line = String::new();
     for char in text.chars() {
         if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }

@@ -9,7 +9,9 @@ use crate::{
     app,
     clock::utc,
     config::{self, Ca, Configured, Files, Launch, Source},
+    policy::Action,
     snapshot::Snapshot,
+    verifier::PolicyFiles,
 };
 
 /// Check a configuration and the files it names
@@ -25,10 +27,11 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), super::Error> {
     let launch = config::read(&args.config)?;
-    let snapshot = app::check(&launch)?;
+    let checked = app::check(&launch)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} is valid", args.config.display())
-        .and_then(|()| summarize(&launch, &snapshot, &mut out))
+        .and_then(|()| summarize(&launch, &checked.snapshot, &mut out))
+        .and_then(|()| summarize_policy(&launch, &checked.policy, &mut out))
         .map_err(super::Error::Output)
 }
 
@@ -74,6 +77,30 @@ fn summarize(launch: &Launch, snapshot: &Snapshot, out: &mut impl Write) -> io::
         }
     }
     Ok(())
+}
+
+fn summarize_policy(launch: &Launch, files: &PolicyFiles, out: &mut impl Write) -> io::Result<()> {
+    let default = match launch.policy.default {
+        Action::Allow => "allowed",
+        Action::Deny => "refused",
+    };
+    let resources = files.resources();
+    let counts = [
+        (resources.peer_lists.len(), "peer list"),
+        (resources.rules.len(), "rule"),
+        (resources.target_names.len(), "target name"),
+    ];
+    let held: Vec<_> = counts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}{}", if number == 1 { "" } else { "s" }))
+        .collect();
+    let held = if held.is_empty() { "no rules".to_owned() } else { held.join(", ") };
+    writeln!(out, "policy    peers that no rule decides on are {default}; {held} in files")?;
+    match &launch.store {
+        None => writeln!(out, "store     none: there is no state_directory"),
+        Some(store) => writeln!(out, "store     {store}"),
+    }
 }
 
 fn issuer(ca: Option<&Ca>) -> String {

@@ -1,6 +1,6 @@
 //! Where the decisions of operators are kept: the section `store`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use toml::Spanned;
 
@@ -19,6 +19,19 @@ pub(crate) enum StoreSettings {
     Sled(Database),
     /// In etcd, which a fleet shares, with a copy on this node.
     Etcd(Box<EtcdSettings>),
+}
+
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory: gone with the process"),
+            Self::Sled(database) => write!(f, "sled in {}", database.state_directory.display()),
+            Self::Etcd(etcd) => {
+                let (prefix, copy) = (&etcd.prefix, etcd.copy.state_directory.display());
+                write!(f, "etcd at {}, under {prefix}, with a copy in {copy}", etcd.endpoints.join(" "))
+            }
+        }
+    }
 }
 
 /// A database in the state directory.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alts_handshake::Peer;
+use alts_handshake::{NotAdmitted, Peer};
 
 use super::{
     compile::{CompiledRule, Policy},
@@ -115,6 +115,13 @@ impl Policy {
     }
 }
 
+impl Explanation {
+    /// Whether a revocation decided, before anything else was looked at.
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(self.decision.verdict, Err(NotAdmitted::Revoked(_)))
+    }
+}
+
 impl CompiledRule {
     fn step(&self, peer: &Peer, decided_by: Option<&str>) -> RuleStep {
         let outcome = match self.find(peer) {
@@ -152,6 +159,7 @@ impl fmt::Display for Explanation {
             Side::Client => (&self.local, &self.peer),
         };
         writeln!(f, "{caller} calls {called}, decided on the {} side", self.side)?;
+        writeln!(f, "revocations: {}", if self.is_revoked() { "one applies" } else { "none applies" })?;
         writeln!(f, "target name: {}", self.target)?;
         if self.rules.is_empty() {
             writeln!(f, "rules: none applies to {} on this side", self.local)?;
@@ -216,9 +224,11 @@ fn by(rule: Option<&str>) -> String {
     rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default()
 }
 
-fn why(refusal: &alts_handshake::NotAdmitted) -> &str {
-    use alts_handshake::NotAdmitted::{Denied, NotTarget, Revoked, Unknown};
+fn why(refusal: &NotAdmitted) -> &str {
     match refusal {
-        Denied(why) | Revoked(why) | NotTarget(why) | Unknown(why) => why,
+        NotAdmitted::Denied(why)
+        | NotAdmitted::Revoked(why)
+        | NotAdmitted::NotTarget(why)
+        | NotAdmitted::Unknown(why) => why,
     }
 }

@@ -356,3 +356,6 @@ where
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// often than every 5 s.
 pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// Faster than this no cluster answers.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// What etcd allows.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(5);
+
 /// How long the other end may take to answer that question.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
 
@@ -34,7 +40,7 @@ pub struct EtcdSettings {
     pub user: Option<EtcdUser>,
     /// What every key begins with, `altsd/` say. Nothing else is read or written.
     pub prefix: String,
-    /// How long a request may take, with all its tries; [`DEFAULT_TIMEOUT`] if there is no reason for another.
+    /// How long a request may take, with all its tries, at least 100 ms; [`DEFAULT_TIMEOUT`] if there is no reason for another.
     pub timeout: Duration,
     /// How long a connection with a watch may be quiet before it is asked, at least 5 s; [`DEFAULT_KEEPALIVE`].
     pub keepalive: Duration,
@@ -105,6 +111,14 @@ pub(super) async fn clients(settings: &EtcdSettings) -> Result<Vec<(String, Clie
         return invalid("etcd wants a prefix, altsd/ say, so that nothing else in it is touched".to_owned());
     }
     plan::check_prefix(&settings.prefix)?;
+    if settings.timeout < SHORTEST_TIMEOUT || settings.keepalive < SHORTEST_KEEPALIVE {
+        return invalid(format!(
+            "etcd wants a timeout of at least {SHORTEST_TIMEOUT:?} and a keepalive of at least {SHORTEST_KEEPALIVE:?}"
+        ));
+    }
+    if settings.user.as_ref().is_some_and(|user| str::from_utf8(user.password.expose()).is_err()) {
+        return invalid("the password for etcd is not UTF-8".to_owned());
+    }
     let mut clients = Vec::new();
     for endpoint in &settings.endpoints {
         let options = options(settings, endpoint)?;
@@ -186,7 +200,16 @@ mod tests {
         plain_with_tls.tls = tls();
         let mut no_certificate = settings(&["https://127.0.0.1:1"]);
         no_certificate.tls = tls();
+        let mut hasty = settings(&["http://127.0.0.1:1"]);
+        hasty.timeout = Duration::ZERO;
+        let mut pushy = settings(&["http://127.0.0.1:1"]);
+        pushy.keepalive = Duration::from_secs(1);
+        let mut binary = settings(&["http://127.0.0.1:1"]);
+        binary.user = Some(EtcdUser { name: "node".to_owned(), password: EtcdSecret::new(vec![0xff]) });
         let cases = [
+            (hasty, "a timeout of at least"),
+            (pushy, "a keepalive of at least"),
+            (binary, "not UTF-8"),
             (settings(&[]), "1 to 16 endpoints"),
             (no_prefix, "wants a prefix"),
             (plain_with_tls, "must be https"),

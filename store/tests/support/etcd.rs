@@ -15,11 +15,16 @@ use tempfile::TempDir;
 const LOOKS: usize = 600;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
+/// Lines of a log that a test which fails shows.
+const LOG_LINES: usize = 20;
+
 /// A cluster of members, each a process with a directory of its own. They end with it.
 pub(crate) struct Etcd {
     members: Vec<Member>,
     directory: TempDir,
     tls: Option<Tls>,
+    arguments: Vec<String>,
+    user: Option<String>,
 }
 
 /// The files that members and `etcdctl` need for TLS.
@@ -53,11 +58,12 @@ impl Etcd {
 
     /// Starts a cluster of so many members and waits until each answers.
     pub(crate) fn start(members: usize) -> Self {
-        Self::start_with(members, None)
+        Self::start_with(members, None, &[])
     }
 
-    /// The same with TLS for clients, who need a certificate of the same authority.
-    pub(crate) fn start_with(members: usize, tls: Option<Tls>) -> Self {
+    /// The same with TLS, if it is given, for clients, who need a certificate of the same authority; and with more
+    /// arguments for each member.
+    pub(crate) fn start_with(members: usize, tls: Option<Tls>, arguments: &[&str]) -> Self {
         // All ports are held until all are known, so that they differ.
         let held: Vec<_> =
             (0..2 * members).map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback")).collect();
@@ -65,7 +71,8 @@ impl Etcd {
         drop(held);
         let members = ports.chunks(2).map(|ports| Member { client: ports[0], peer: ports[1], child: None });
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut etcd = Self { members: members.collect(), directory, tls };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut etcd = Self { members: members.collect(), directory, tls, arguments, user: None };
         (0..etcd.members.len()).for_each(|at| etcd.spawn(at));
         (0..etcd.members.len()).for_each(|at| etcd.wait_for(at));
         etcd
@@ -103,6 +110,12 @@ impl Etcd {
         self.wait_for(at);
     }
 
+    /// The same for several that need each other to answer.
+    pub(crate) fn start_others(&mut self, members: &[usize]) {
+        members.iter().for_each(|&at| self.spawn(at));
+        members.iter().for_each(|&at| self.wait_for(at));
+    }
+
     /// The same for a member that has lost its disk.
     pub(crate) fn restart_empty(&mut self, at: usize) {
         self.kill(at);
@@ -115,6 +128,18 @@ impl Etcd {
         let output = self.try_control(&self.endpoints().join(","), arguments);
         assert!(output.status.success(), "etcdctl {arguments:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The same through one member, when others are away.
+    pub(crate) fn control_at(&self, at: usize, arguments: &[&str]) -> String {
+        let output = self.try_control(&self.endpoint(at), arguments);
+        assert!(output.status.success(), "etcdctl {arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// From now on `etcdctl` is this user, `name:password`.
+    pub(crate) fn act_as(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
     }
 
     /// Which member leads.
@@ -144,6 +169,9 @@ impl Etcd {
                 .arg("--key")
                 .arg(&tls.key);
         }
+        if let Some(user) = &self.user {
+            control.args(["--user", user]);
+        }
         control.output().expect("etcdctl is installed beside etcd")
     }
 
@@ -161,7 +189,7 @@ impl Etcd {
         command.args(["--listen-client-urls", &self.endpoint(at)]);
         command.args(["--advertise-client-urls", &self.endpoint(at)]);
         command.args(["--listen-peer-urls", &peers[at], "--initial-advertise-peer-urls", &peers[at]]);
-        command.args(["--initial-cluster", &cluster.join(","), "--logger", "zap"]);
+        command.args(["--initial-cluster", &cluster.join(","), "--logger", "zap"]).args(&self.arguments);
         if let Some(tls) = &self.tls {
             command.arg("--cert-file").arg(&tls.certificate).arg("--key-file").arg(&tls.key);
             command.arg("--trusted-ca-file").arg(&tls.ca).arg("--client-cert-auth");
@@ -179,24 +207,27 @@ impl Etcd {
     }
 
     fn wait_for(&mut self, at: usize) {
-        let health = ["endpoint", "health"];
+        let mut said = String::new();
         for _ in 0..LOOKS {
-            // Where users are asked for a password, to be refused is an answer too, and health counts it as one.
-            if self.try_control(&self.endpoint(at), &health).status.success() {
+            let health = self.try_control(&self.endpoint(at), &["endpoint", "health"]);
+            if health.status.success() {
                 return;
             }
+            said = String::from_utf8_lossy(&health.stderr).into_owned();
             let child = self.members[at].child.as_mut().expect("it was started");
             if let Some(status) = child.try_wait().expect("it is our child") {
                 panic!("etcd has ended with {status}: {}", self.log(at));
             }
             thread::sleep(BETWEEN_LOOKS);
         }
-        panic!("etcd does not answer: {}", self.log(at));
+        panic!("etcd does not answer, {said}: {}", self.log(at));
     }
 
     fn log(&self, at: usize) -> String {
         let log = self.directory.path().join(format!("member-{at}.log"));
-        std::fs::read_to_string(log).unwrap_or_default()
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
     fn signal(&self, at: usize, signal: &str) {

@@ -51,6 +51,7 @@ fn every_rule_that_applies_is_shown_with_what_it_makes_of_the_peer() {
     let explanation = explain(&policy, Side::Server, &peer("spiffe://d/web/a"), "");
     let expected = "\
 spiffe://d/web/a calls orders@prod.example.com, decided on the server side
+revocations: none applies
 target name: not asked
 rule a-other (allow, enforce, local \"*@prod.example.com\"): does not match
 rule b-allow (allow, enforce, local \"orders@prod.example.com\"): matches by spiffe://d/web/* of list frontends <= decides
@@ -84,11 +85,31 @@ fn what_only_a_certificate_decides_is_said_where_there_is_none() {
 }
 
 #[test]
+fn a_revocation_is_shown_as_what_decides() {
+    let mut revocations = Revocations::default();
+    revocations.put(&Revoked::Account(AccountName::parse("other@d").expect("it is an account")), None);
+    let files = resources(TOML);
+    let sources = Sources {
+        default: Action::Allow,
+        files: &files,
+        store: &Resources::default(),
+        revocations: &Arc::new(revocations),
+    };
+    let explained = explain(&Policy::compile(sources, None), Side::Server, &peer("other@d"), "");
+    let shown = explained.to_string();
+    assert!(shown.contains("revocations: one applies"), "{shown}");
+    assert!(shown.contains("=> denied (revoked_account)\n   other@d is revoked: the record"), "{shown}");
+    // The rule that would have let it in is shown, and does not decide.
+    let matching = |step: &&RuleStep| matches!(step.outcome, RuleOutcome::Matches { .. });
+    assert_eq!(explained.rules.iter().filter(matching).filter(|step| !step.decides).count(), 2, "{shown}");
+}
+
+#[test]
 fn the_called_name_is_shown_with_its_accounts() {
     let policy = policy(Action::Allow, TOML);
     let line = |by: &str, name: &str| {
         let shown = explain(&policy, Side::Client, &peer(by), name).to_string();
-        shown.lines().nth(1).unwrap_or_default().to_owned()
+        shown.lines().nth(2).unwrap_or_default().to_owned()
     };
     assert_eq!(line("x@d", "WEB:1"), "target name: WEB:1 has the entry web: web@d, spiffe://d/web/a");
     assert_eq!(line("x@d", "web2:1"), "target name: web2:1 has no entry, everybody may be called by it");
