@@ -1,6 +1,5 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
-mod node;
 mod store;
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -17,9 +16,8 @@ use tokio::{
 };
 use tonic::service::Routes;
 
-use self::node::Standing;
 use crate::{
-    admin::{self, Kept, ListenerFacts},
+    admin::{self, Kept, ListenerFacts, Standing},
     attest::{Attestor, AttestorProblem},
     audit::{self, Output, Trail},
     clock::{Clock, SystemClock},

@@ -11,6 +11,7 @@ mod certificates;
 mod check;
 mod decisions;
 mod managed;
+mod node;
 mod page;
 mod policy;
 mod reflection;
@@ -42,8 +43,9 @@ pub(crate) use self::{
     access::Operators,
     certificates::{Certificates, Kept},
     check::check_peer,
-    decisions::{Decided, Decisions},
-    status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
+    decisions::Decisions,
+    node::Standing,
+    status::{ListenerFacts, Node},
 };
 
 /// Only the owner opens the socket.

@@ -15,6 +15,7 @@ use alts_proto::altsd::{
     certificate::{self, State},
     certificates_client::CertificatesClient,
 };
+use alts_store::Revision;
 use nix::unistd::geteuid;
 use pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use tempfile::TempDir;
@@ -35,7 +36,14 @@ use crate::{
         signing::SigningService,
     },
     metrics::Metrics,
+    policy::{Action, Policy, Resources, Revocations, Sources},
+    verifier::{Contact, Counts, State as Decided, Verifier},
 };
+
+mod node;
+mod policy;
+mod revocations;
+pub(crate) mod world;
 
 const NOW: u64 = 1_767_225_600;
 
@@ -124,7 +132,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     fn serve(fake: Fake) -> Self {
-        Self::of_services(guarded(fake, Arc::new(Stopped), nobody_else()))
+        Self::of_services(services_of(fake, nobody_else()))
     }
 
     fn of_services(services: Routes) -> Self {
@@ -160,6 +168,27 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// What a node serves that keeps no decisions and has no documents.
+fn services_of(fake: Fake, operators: Operators) -> Routes {
+    let (files, stored, revocations) = <(Arc<Resources>, Arc<Resources>, Arc<Revocations>)>::default();
+    let sources =
+        Sources { default: Action::Allow, files: &files, store: &stored, revocations: &revocations };
+    let state = Decided {
+        policy: Arc::new(Policy::compile(sources, None)),
+        files: files.clone(),
+        stored: stored.clone(),
+        revision: Revision(0),
+        contact: Contact::None,
+        copy_problem: None,
+        file_states: Arc::new([]),
+        foreign_keys: 0,
+        counts: Counts::default(),
+        changed_at: NOW,
+    };
+    let parts = world::parts(Arc::new(Verifier::new(state, None)), None, fake);
+    services(super::Parts { operators, ..parts })
 }
 
 fn nobody_else() -> Operators {
@@ -349,8 +378,11 @@ async fn keeper() -> Kept {
 #[tokio::test]
 async fn the_keeper_of_the_node_is_asked_and_renews() {
     let kept = keeper().await;
-    let (trail, stopped) = unwatched();
-    let admin = Admin::of_services(services(kept, Arc::new(SystemClock), trail, stopped, nobody_else()));
+    let directory = tempfile::tempdir().expect("there is room");
+    let (verifier, _) = world::verifier(None, world::documents(&directory, "")).await;
+    let parts = world::parts(verifier, None, Fake::with([]));
+    let parts = super::Parts { certificates: Arc::new(kept), clock: Arc::new(SystemClock), ..parts };
+    let admin = Admin::of_services(services(parts));
     let mut client = admin.client().await;
     let listed = client.list_certificates(list(0, "")).await.expect("it is allowed").into_inner();
     let states: Vec<_> =
@@ -411,7 +443,7 @@ async fn a_user_whom_the_configuration_names_is_served() {
     let settings = |path| Settings { address: Address::Unix { path, mode: 0o600 }, uids: vec![NOBODY] };
     let fake = Fake::with(["a@x.example".to_owned()]);
     let operators = Operators::new(geteuid().as_raw(), &[NOBODY]);
-    let admin = Admin::open(guarded(fake, Arc::new(Stopped), operators), settings);
+    let admin = Admin::open(services_of(fake, operators), settings);
     let mode = std::fs::metadata(admin.socket()).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
     let Some(foreign) = connect_as_nobody(&admin) else { return };
@@ -424,11 +456,7 @@ async fn a_user_whom_the_configuration_names_is_served() {
 
 #[tokio::test]
 async fn every_service_asks_of_each_request_who_sends_it() {
-    let settings = |path| Settings { address: Address::Unix { path, mode: 0o600 }, uids: vec![NOBODY] };
-    let (trail, stopped) = unwatched();
-    let audit = guard(audit::Service::new(trail, stopped).into_server(), nobody_else());
-    let services = guarded(Fake::with([]), Arc::new(Stopped), nobody_else()).add_service(audit);
-    let admin = Admin::open(services, settings);
+    let admin = open_to_all(nobody_else()).await;
     let Some(foreign) = connect_as_nobody(&admin) else { return };
     let (channel, relay) = channel_over(&admin, foreign).await;
     let listed = CertificatesClient::new(channel.clone()).list_certificates(list(0, "")).await;
@@ -436,6 +464,12 @@ async fn every_service_asks_of_each_request_who_sends_it() {
     let tail = AuditClient::new(channel).tail_records(TailRecordsRequest::default()).await;
     assert_eq!(tail.expect_err("it is refused").code(), Code::PermissionDenied);
     relay.abort();
+}
+
+/// A socket on which anybody may connect, with services for operators alone.
+async fn open_to_all(operators: Operators) -> Admin {
+    let settings = |path| Settings { address: Address::Unix { path, mode: 0o600 }, uids: vec![NOBODY] };
+    Admin::open(services_of(Fake::with([]), operators), settings)
 }
 
 /// A channel over a connection that is there already.

@@ -1,4 +1,4 @@
-//! What operators are told of a running node: the verifier and the rest of the daemon as the admin API sees them.
+//! A running node as the admin API sees it: the verifier, and the rest of the daemon.
 
 use std::{
     path::PathBuf,
@@ -9,28 +9,31 @@ use std::{
 use alts_store::Revision;
 use tokio::sync::Semaphore;
 
+use super::{
+    decisions::{Decided, Decisions},
+    status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
+};
 use crate::{
-    admin::{Decided, Decisions, FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
     audit::Trail,
     clock::Clock,
     policy::Key,
-    verifier::{Certainty, Contact, Verifier},
+    verifier::{Certainty, Contact, FileState, Verifier},
 };
 
 /// A running node.
-pub(super) struct Standing {
-    pub(super) verifier: Arc<Verifier>,
-    pub(super) clock: Arc<dyn Clock>,
+pub(crate) struct Standing {
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The engine of the store, if there is one.
-    pub(super) engine: Option<&'static str>,
-    pub(super) listeners: Vec<ListenerFacts>,
+    pub(crate) engine: Option<&'static str>,
+    pub(crate) listeners: Vec<ListenerFacts>,
     /// What is left of as many handshakes as are taken at once.
-    pub(super) handshakes: Arc<Semaphore>,
-    pub(super) max_handshakes: usize,
-    pub(super) trail: Trail,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) max_handshakes: usize,
+    pub(crate) trail: Trail,
     /// Seconds since 1970.
-    pub(super) started_at: u64,
-    pub(super) started: Instant,
+    pub(crate) started_at: u64,
+    pub(crate) started: Instant,
 }
 
 #[tonic::async_trait]
@@ -64,10 +67,7 @@ impl Node for Standing {
     fn facts(&self) -> NodeFacts {
         let state = self.verifier.state();
         let now = self.clock.now().as_secs();
-        let file = |file: &crate::verifier::FileState| FileFacts {
-            path: file.path.clone(),
-            problem: file.problem.clone(),
-        };
+        let file = |file: &FileState| FileFacts { path: file.path.clone(), problem: file.problem.clone() };
         NodeFacts {
             started_at: self.started_at,
             uptime: self.clock.since(self.started),
