@@ -61,7 +61,7 @@ impl Node {
         let [.., high, low] = std::process::id().to_be_bytes();
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let [address, metrics] =
-            [18_080, 19_464].map(|port| SocketAddr::from(([127, 77, high, low], port + number)));
+            [18_080, 19_464].map(|port| SocketAddr::from(([127, 77 + (number % 100) as u8, high, low], port)));
         let config = format!(
             "state_directory = \"{}\"\n\
              [admin]\naddress = \"unix:{}\"\n\
