@@ -190,21 +190,19 @@ async fn a_node_that_starts_without_etcd_goes_by_its_copy_until_that_is_too_old(
         return;
     }
     let mut etcd = Etcd::start(1);
-    let mut first = Node::start_with(&configuration(&etcd, ""));
+    let first = Node::start_with(&configuration(&etcd, ""));
     connected(&first).await;
     revocations(&first).await.create_revocation(revoked()).await.expect("it is kept");
     assert_eq!(reason(&connect(&first.at("s.sock"), CORE).await).await.as_deref(), Some("peer_revoked"));
-    assert!(first.stop().success());
     etcd.kill(0);
 
-    let mut second = Node::start_in(first.into_directory(), &configuration(&etcd, ""));
+    let second = first.again(&configuration(&etcd, ""));
     assert_eq!(second.metric("altsd_store_connected"), Some(0.0));
     let refused = call(&second, WEB, ORDERS, "").await.expect_err("what it was told stays");
     assert_eq!(refused.reason(), "peer_revoked");
     call(&second, ORDERS, ORDERS, "").await.expect("others go on");
-    assert!(second.stop().success());
 
-    let third = Node::start_in(second.into_directory(), &configuration(&etcd, "max_offline_seconds = 1\n"));
+    let third = second.again(&configuration(&etcd, "max_offline_seconds = 1\n"));
     eventually("the copy to be too old", async || (!serving(&third).await).then_some(())).await;
     let refused = call(&third, ORDERS, ORDERS, "").await.expect_err("it may have missed a revocation");
     assert_eq!(refused.reason(), "admission_unknown");

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
+    mem,
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -132,6 +133,13 @@ impl Node {
         let pid = Pid::from_raw(self.child.id().try_into().expect("a pid is an i32"));
         kill(pid, Signal::SIGTERM).expect("it can be signalled");
         self.child.wait().expect("it can be waited for")
+    }
+
+    /// Ends it, and starts another in its directory, with another configuration.
+    pub(crate) fn again(mut self, config: &str) -> Self {
+        assert!(self.stop().success(), "{}", self.log());
+        let emptied = tempfile::tempdir().expect("there is room");
+        Self::start_in(mem::replace(&mut self.directory, emptied), config)
     }
 
     /// The addresses of its handshaker, as a command line has them.
