@@ -17,4 +17,8 @@ pub mod altsd {
 mod redact;
 pub mod wire;
 
-pub use prost_types::{Duration, Timestamp};
+pub use prost_types::{Duration, FieldMask, Timestamp};
+
+/// The files of the package `altsd.v1` and those they import, as an encoded `google.protobuf.FileDescriptorSet`: for
+/// server reflection.
+pub const ALTSD_DESCRIPTORS: &[u8] = include_bytes!("gen/altsd.v1.bin");

@@ -1,5 +1,6 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
+mod node;
 mod store;
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -16,8 +17,9 @@ use tokio::{
 };
 use tonic::service::Routes;
 
+use self::node::Standing;
 use crate::{
-    admin::{self, Kept},
+    admin::{self, Kept, ListenerFacts},
     attest::{Attestor, AttestorProblem},
     audit::{self, Output, Trail},
     clock::{Clock, SystemClock},
@@ -181,12 +183,25 @@ async fn start(
     stopped: &watch::Receiver<()>,
 ) -> Result<(Serving, oneshot::Receiver<()>), Error> {
     let clock = clock();
+    let (started_at, started) = (clock.now().as_secs(), clock.monotonic());
     let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let workloads = launch.workloads.clone();
     let attestation = Arc::new(Attestation { attestor, workloads });
     let (keeper, current) = Keeper::start(keeping(launch, clock.clone(), random())?)?;
     let deciding = Deciding::start(launch, clock.clone()).await?;
     let verifier = deciding.verifier.clone();
+    let handshakes = Arc::new(Semaphore::new(launch.limits.max_handshakes));
+    let standing = Arc::new(Standing {
+        verifier: verifier.clone(),
+        clock: clock.clone(),
+        engine: deciding.engine,
+        listeners: launch.listeners.iter().map(listener_facts).collect(),
+        handshakes: handshakes.clone(),
+        max_handshakes: launch.limits.max_handshakes,
+        trail: trail.clone(),
+        started_at,
+        started,
+    });
     let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
     let (health, follow) = health::health(ready).await;
     let admin = launch.admin.as_ref().map(admin::open).transpose()?;
@@ -197,7 +212,7 @@ async fn start(
         clock: clock.clone(),
         trail: trail.clone(),
         random: random(),
-        handshakes: Arc::new(Semaphore::new(launch.limits.max_handshakes)),
+        handshakes,
         handshakes_of: places(launch),
         unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
@@ -221,11 +236,17 @@ async fn start(
     if let (Some(listener), Some(settings)) = (admin, &launch.admin) {
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
-        opened.push((
-            listener,
-            admin::services(Kept { keeper, current }, clock, trail, stopped.clone(), operators),
-            limits,
-        ));
+        let services = admin::services(admin::Parts {
+            certificates: Arc::new(Kept { keeper, current }),
+            clock,
+            operators,
+            store: deciding.store,
+            decisions: standing.clone(),
+            node: standing,
+            trail,
+            stopped: stopped.clone(),
+        });
+        opened.push((listener, services, limits));
     }
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {
@@ -316,6 +337,14 @@ fn places(launch: &Launch) -> HashMap<String, Arc<Semaphore>> {
     let places = || Arc::new(Semaphore::new(launch.limits.max_handshakes_per_caller));
     let all = launch.workloads.identities().chain(fixed);
     all.map(|identity| (identity.account().to_owned(), places())).collect()
+}
+
+fn listener_facts(listener: &config::Listener) -> ListenerFacts {
+    let callers = match listener.callers {
+        Callers::Fixed(_) => "fixed",
+        Callers::Attested => "attested",
+    };
+    ListenerFacts { address: listener.address.to_string(), callers }
 }
 
 fn listener_limits(limits: &Limits, callers: &Callers) -> ListenerLimits {

@@ -101,7 +101,7 @@ pub(crate) enum Contact {
 
 impl Contact {
     /// For the screen of a program: operators have `altsd status`.
-    fn why_unknown(&self) -> String {
+    pub(crate) fn why_unknown(&self) -> String {
         match self {
             Self::Lost { since: Some(since), .. } => {
                 format!("the store of peer lists and revocations has not been heard of since {}", utc(*since))

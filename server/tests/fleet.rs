@@ -11,7 +11,9 @@ use alts_proto::altsd::{
 };
 use nix::unistd::getuid;
 use tonic::transport::Channel;
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use self::{
     etcd::Etcd,
@@ -136,7 +138,12 @@ fn now() -> std::time::Instant {
 
 fn print_times(what: &str, times: &mut [Duration]) {
     times.sort_unstable();
-    println!("measured: {what}: median {:?}, worst of {} {:?}", times[times.len() / 2], times.len(), times[times.len() - 1]);
+    println!(
+        "measured: {what}: median {:?}, worst of {} {:?}",
+        times[times.len() / 2],
+        times.len(),
+        times[times.len() - 1]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,13 +160,17 @@ async fn a_fleet_without_etcd_goes_on_says_so_and_catches_up() {
     }
     etcd.kill(0);
     for node in &nodes {
-        eventually("the loss to be told", async || (node.metric("altsd_store_connected") == Some(0.0)).then_some(())).await;
+        eventually("the loss to be told", async || {
+            (node.metric("altsd_store_connected") == Some(0.0)).then_some(())
+        })
+        .await;
         assert!(serving(node).await, "it goes by what it knows");
         let (code, stdout, stderr) = node.ask(&["status", "--output", "json"]);
         assert_eq!(code, Some(4), "{stdout}{stderr}");
         assert!(stdout.contains("degraded") && stdout.contains("store_offline"), "{stdout}");
     }
-    let refused = revocations(&nodes[0]).await.create_revocation(revoked()).await.expect_err("nobody keeps it");
+    let refused =
+        revocations(&nodes[0]).await.create_revocation(revoked()).await.expect_err("nobody keeps it");
     assert!(refused.message().starts_with("store_unavailable: "), "{refused}");
     let seconds = env::var("ALTSD_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(OUTAGE);
     tokio::time::sleep(Duration::from_secs(seconds)).await;

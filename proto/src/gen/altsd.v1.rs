@@ -1011,6 +1011,3427 @@ pub mod caller_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A named list of peers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeerList {
+    /// The name of the resource: `peerLists/` and 1 to 63 of a-z 0-9 -, such as `peerLists/front-ends`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// For people; at most 1024 bytes.
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// At most 10000: an account, `*@DOMAIN`, `spiffe://DOMAIN/PATH`, `spiffe://DOMAIN/PATH/*`, `trust-domain:DOMAIN`,
+    /// `certificate-issuer:DISTINGUISHED NAME`, `certificate-sha256:HEX`, `key-sha256:HEX` or `*`. Not in answers to
+    /// ListPeerLists, AddPeers and RemovePeers.
+    #[prost(string, repeated, tag = "3")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Output only. How many peers it has.
+    #[prost(int32, tag = "4")]
+    pub peer_count: i32,
+    /// Output only. Where it is defined.
+    #[prost(enumeration = "Origin", tag = "5")]
+    pub origin: i32,
+    /// Output only. The policy file that has it; empty if the store does.
+    #[prost(string, tag = "6")]
+    pub file: ::prost::alloc::string::String,
+    /// Output only. What it does here.
+    #[prost(enumeration = "ResourceState", tag = "7")]
+    pub state: i32,
+    /// In answers: the change of the store that wrote it last; 0 if a file has it. In an update: the one that was seen;
+    /// 0 changes whatever is there now.
+    #[prost(int64, tag = "8")]
+    pub revision: i64,
+}
+/// Who may call a local account, or whom it may call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rule {
+    /// The name of the resource: `rules/` and 1 to 63 of a-z 0-9 -.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// For people; at most 1024 bytes.
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// The local accounts that it is about: an account, `*@DOMAIN`, `spiffe://DOMAIN/PATH/*` or `*`.
+    #[prost(string, tag = "3")]
+    pub local: ::prost::alloc::string::String,
+    /// Which end they are.
+    #[prost(enumeration = "rule::Side", tag = "4")]
+    pub side: i32,
+    /// What becomes of the peers.
+    #[prost(enumeration = "rule::Action", tag = "5")]
+    pub action: i32,
+    /// Whether it decides.
+    #[prost(enumeration = "rule::Mode", tag = "6")]
+    pub mode: i32,
+    /// Names of resources, `peerLists/NAME`, that it means beside its own peers; at most 100.
+    #[prost(string, repeated, tag = "7")]
+    pub peer_lists: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Peers that it names itself; at most 1000.
+    #[prost(string, repeated, tag = "8")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Output only. Where it is defined.
+    #[prost(enumeration = "Origin", tag = "9")]
+    pub origin: i32,
+    /// Output only. The policy file that has it; empty if the store does.
+    #[prost(string, tag = "10")]
+    pub file: ::prost::alloc::string::String,
+    /// Output only. What it does here.
+    #[prost(enumeration = "ResourceState", tag = "11")]
+    pub state: i32,
+    /// In answers: the change of the store that wrote it last; 0 if a file has it. In an update: the one that was seen;
+    /// 0 changes whatever is there now.
+    #[prost(int64, tag = "12")]
+    pub revision: i64,
+}
+/// Nested message and enum types in `Rule`.
+pub mod rule {
+    /// Which end the local account is.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Side {
+        /// Not given.
+        Unspecified = 0,
+        /// It is called: the rule says by whom.
+        Server = 1,
+        /// It calls: the rule says whom.
+        Client = 2,
+    }
+    impl Side {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "SIDE_UNSPECIFIED",
+                Self::Server => "SIDE_SERVER",
+                Self::Client => "SIDE_CLIENT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SIDE_UNSPECIFIED" => Some(Self::Unspecified),
+                "SIDE_SERVER" => Some(Self::Server),
+                "SIDE_CLIENT" => Some(Self::Client),
+                _ => None,
+            }
+        }
+    }
+    /// What becomes of the peers that are named. A denial wins over any allowance.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Action {
+        /// Not given.
+        Unspecified = 0,
+        /// They are admitted.
+        Allow = 1,
+        /// They are refused.
+        Deny = 2,
+    }
+    impl Action {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ACTION_UNSPECIFIED",
+                Self::Allow => "ACTION_ALLOW",
+                Self::Deny => "ACTION_DENY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+                "ACTION_ALLOW" => Some(Self::Allow),
+                "ACTION_DENY" => Some(Self::Deny),
+                _ => None,
+            }
+        }
+    }
+    /// Whether it decides.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Mode {
+        /// Not given; enforce.
+        Unspecified = 0,
+        /// It decides.
+        Enforce = 1,
+        /// It is counted and logged what it would decide, and nobody is refused by it.
+        Shadow = 2,
+    }
+    impl Mode {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "MODE_UNSPECIFIED",
+                Self::Enforce => "MODE_ENFORCE",
+                Self::Shadow => "MODE_SHADOW",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "MODE_UNSPECIFIED" => Some(Self::Unspecified),
+                "MODE_ENFORCE" => Some(Self::Enforce),
+                "MODE_SHADOW" => Some(Self::Shadow),
+                _ => None,
+            }
+        }
+    }
+}
+/// The accounts that may stand behind a name that programs call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TargetName {
+    /// The name of the resource: `targetNames/` and HOST or HOST:PORT, such as `targetNames/orders.example.com:443`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// For people; at most 1024 bytes.
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// One to 1000 accounts.
+    #[prost(string, repeated, tag = "3")]
+    pub accounts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Output only. Where it is defined.
+    #[prost(enumeration = "Origin", tag = "4")]
+    pub origin: i32,
+    /// Output only. The policy file that has it; empty if the store does.
+    #[prost(string, tag = "5")]
+    pub file: ::prost::alloc::string::String,
+    /// Output only. What it does here.
+    #[prost(enumeration = "ResourceState", tag = "6")]
+    pub state: i32,
+    /// In answers: the change of the store that wrote it last; 0 if a file has it. In an update: the one that was seen;
+    /// 0 changes whatever is there now.
+    #[prost(int64, tag = "7")]
+    pub revision: i64,
+}
+/// What became of a deletion.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteResponse {
+    /// The change of the store that it was, or the last one if there was nothing to delete.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// Whether this node decides without it already.
+    #[prost(bool, tag = "2")]
+    pub applied: bool,
+}
+/// Asks for a page of peer lists.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeerListsRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of peer lists.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeerListsResponse {
+    /// The lists, without their peers.
+    #[prost(message, repeated, tag = "1")]
+    pub peer_lists: ::prost::alloc::vec::Vec<PeerList>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one peer list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPeerListRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Makes a peer list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreatePeerListRequest {
+    /// What stands behind `peerLists/` in its name.
+    #[prost(string, tag = "1")]
+    pub peer_list_id: ::prost::alloc::string::String,
+    /// The list. Its name is not read.
+    #[prost(message, optional, tag = "2")]
+    pub peer_list: ::core::option::Option<PeerList>,
+}
+/// Changes a peer list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdatePeerListRequest {
+    /// The list, with its name, and with the revision that was seen.
+    #[prost(message, optional, tag = "1")]
+    pub peer_list: ::core::option::Option<PeerList>,
+    /// What of it shall change: `description`, `peers`. If empty, both; `*` says the same.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Makes the list if the store has none; then the whole of it is taken, whatever the mask says.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Deletes a peer list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePeerListRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The revision that was seen; 0 deletes whatever is there now.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Takes it for done if the store has none.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Adds peers to a list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddPeersRequest {
+    /// The name of the peer list.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// One peer at least.
+    #[prost(string, repeated, tag = "2")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Takes peers off a list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemovePeersRequest {
+    /// The name of the peer list.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// One peer at least, as the list shows it; in another spelling it is the same peer.
+    #[prost(string, repeated, tag = "2")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Takes it for done if a peer is not on the list; otherwise nothing is changed then.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Asks for a page of rules.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRulesRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRulesResponse {
+    /// The rules.
+    #[prost(message, repeated, tag = "1")]
+    pub rules: ::prost::alloc::vec::Vec<Rule>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one rule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRuleRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Makes a rule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateRuleRequest {
+    /// What stands behind `rules/` in its name.
+    #[prost(string, tag = "1")]
+    pub rule_id: ::prost::alloc::string::String,
+    /// The rule. Its name is not read.
+    #[prost(message, optional, tag = "2")]
+    pub rule: ::core::option::Option<Rule>,
+}
+/// Changes a rule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateRuleRequest {
+    /// The rule, with its name, and with the revision that was seen.
+    #[prost(message, optional, tag = "1")]
+    pub rule: ::core::option::Option<Rule>,
+    /// What of it shall change: `description`, `local`, `side`, `action`, `mode`, `peer_lists`, `peers`. If empty, all of
+    /// it; `*` says the same.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Makes the rule if the store has none; then the whole of it is taken, whatever the mask says.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Deletes a rule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteRuleRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The revision that was seen; 0 deletes whatever is there now.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Takes it for done if the store has none.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Asks for a page of target names.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTargetNamesRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of target names.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTargetNamesResponse {
+    /// The target names.
+    #[prost(message, repeated, tag = "1")]
+    pub target_names: ::prost::alloc::vec::Vec<TargetName>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one target name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTargetNameRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Makes a target name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTargetNameRequest {
+    /// What stands behind `targetNames/` in its name.
+    #[prost(string, tag = "1")]
+    pub target_name_id: ::prost::alloc::string::String,
+    /// The target name. Its resource name is not read.
+    #[prost(message, optional, tag = "2")]
+    pub target_name: ::core::option::Option<TargetName>,
+}
+/// Changes a target name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateTargetNameRequest {
+    /// The target name, with its resource name, and with the revision that was seen.
+    #[prost(message, optional, tag = "1")]
+    pub target_name: ::core::option::Option<TargetName>,
+    /// What of it shall change: `description`, `accounts`. If empty, both; `*` says the same.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Makes it if the store has none; then the whole of it is taken, whatever the mask says.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Deletes a target name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTargetNameRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The revision that was seen; 0 deletes whatever is there now.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Takes it for done if the store has none.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Creates or replaces resources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPolicyRequest {
+    /// Peer lists, each with its name.
+    #[prost(message, repeated, tag = "1")]
+    pub peer_lists: ::prost::alloc::vec::Vec<PeerList>,
+    /// Rules, each with its name. They may name lists that come with them.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<Rule>,
+    /// Target names, each with its name.
+    #[prost(message, repeated, tag = "3")]
+    pub target_names: ::prost::alloc::vec::Vec<TargetName>,
+    /// Says what would change, and changes nothing.
+    #[prost(bool, tag = "4")]
+    pub validate_only: bool,
+    /// Where one transaction cannot hold all that changes (64 resources, 1.2 MB): several, lists before the rules that
+    /// name them. If one fails, those before it stay. If false, it is refused then.
+    #[prost(bool, tag = "5")]
+    pub in_parts: bool,
+}
+/// What became of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPolicyResponse {
+    /// One for each resource of the request, in its order.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<apply_policy_response::Change>,
+    /// The last change of the store; 0 if nothing has changed.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Whether this node decides by all of it.
+    #[prost(bool, tag = "3")]
+    pub applied: bool,
+    /// How many transactions it took, or would take.
+    #[prost(int32, tag = "4")]
+    pub transactions: i32,
+}
+/// Nested message and enum types in `ApplyPolicyResponse`.
+pub mod apply_policy_response {
+    /// What became of one resource.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Change {
+        /// The name of the resource.
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        /// What was done.
+        #[prost(enumeration = "change::Kind", tag = "2")]
+        pub kind: i32,
+        /// The policy file whose resource of this name is overridden; empty if there is none.
+        #[prost(string, tag = "3")]
+        pub overrides_file: ::prost::alloc::string::String,
+    }
+    /// Nested message and enum types in `Change`.
+    pub mod change {
+        /// What was done, or would be.
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Kind {
+            /// Not given.
+            Unspecified = 0,
+            /// It was not in the store.
+            Created = 1,
+            /// It was another one.
+            Updated = 2,
+            /// It was the same.
+            Unchanged = 3,
+        }
+        impl Kind {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "KIND_UNSPECIFIED",
+                    Self::Created => "KIND_CREATED",
+                    Self::Updated => "KIND_UPDATED",
+                    Self::Unchanged => "KIND_UNCHANGED",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                    "KIND_CREATED" => Some(Self::Created),
+                    "KIND_UPDATED" => Some(Self::Updated),
+                    "KIND_UNCHANGED" => Some(Self::Unchanged),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+/// Asks about a peer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckPeerRequest {
+    /// The local account.
+    #[prost(string, tag = "1")]
+    pub local: ::prost::alloc::string::String,
+    /// The account of the peer, as it is authenticated.
+    #[prost(string, tag = "2")]
+    pub peer: ::prost::alloc::string::String,
+    /// Which end the local account is.
+    #[prost(enumeration = "rule::Side", tag = "3")]
+    pub side: i32,
+    /// What the program has called, HOST:PORT; empty if nothing. Only a client calls.
+    #[prost(string, tag = "4")]
+    pub target_name: ::prost::alloc::string::String,
+    /// The certificates of the peer, leaf first, as far as they are known: at most 4. What rules and revocations say of
+    /// certificates is checked against these alone.
+    #[prost(message, repeated, tag = "5")]
+    pub certificates: ::prost::alloc::vec::Vec<CheckedCertificate>,
+}
+/// What is known of a certificate. Fields that are empty match nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckedCertificate {
+    /// Distinguished name of its issuer, as `altsd certs show` prints it.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Serial number in hexadecimal.
+    #[prost(string, tag = "2")]
+    pub serial_number: ::prost::alloc::string::String,
+    /// SHA-256 of its DER, in hexadecimal.
+    #[prost(string, tag = "3")]
+    pub sha256_fingerprint: ::prost::alloc::string::String,
+    /// SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
+    #[prost(string, tag = "4")]
+    pub sha256_key_fingerprint: ::prost::alloc::string::String,
+}
+/// A decision and how it came about.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckPeerResponse {
+    /// Whether the peer is admitted.
+    #[prost(bool, tag = "1")]
+    pub allowed: bool,
+    /// Stable, such as `allowed_by_rule`, `denied_not_listed`, `revoked_account`.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The name of the rule that decides; empty if none does.
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    /// What the program at this end is told of a refusal; empty if there is none.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+    /// Not set if no shadow rule is about this account and side.
+    #[prost(message, optional, tag = "5")]
+    pub shadow: ::core::option::Option<check_peer_response::Shadow>,
+    /// Every step of the decision, for people, in order.
+    #[prost(string, repeated, tag = "6")]
+    pub steps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nested message and enum types in `CheckPeerResponse`.
+pub mod check_peer_response {
+    /// What would be decided if shadow rules counted.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Shadow {
+        /// Whether the peer would be admitted.
+        #[prost(bool, tag = "1")]
+        pub allowed: bool,
+        /// Stable, such as `denied_by_rule`.
+        #[prost(string, tag = "2")]
+        pub reason: ::prost::alloc::string::String,
+        /// The name of the rule that would decide; empty if none would.
+        #[prost(string, tag = "3")]
+        pub rule: ::prost::alloc::string::String,
+    }
+}
+/// Where a resource is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Origin {
+    /// Not given.
+    Unspecified = 0,
+    /// In the store: it can be changed here.
+    Store = 1,
+    /// In a policy file of this node: it can be changed there.
+    File = 2,
+}
+impl Origin {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORIGIN_UNSPECIFIED",
+            Self::Store => "ORIGIN_STORE",
+            Self::File => "ORIGIN_FILE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORIGIN_STORE" => Some(Self::Store),
+            "ORIGIN_FILE" => Some(Self::File),
+            _ => None,
+        }
+    }
+}
+/// What a resource does on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ResourceState {
+    /// Not given.
+    Unspecified = 0,
+    /// This node decides by it.
+    Active = 1,
+    /// The store has it; this node does not decide by it yet.
+    Pending = 2,
+    /// A file has it, and the store has another of this name, which counts instead.
+    Overridden = 3,
+    /// What is kept under this name cannot be read. Nobody gets anything by it; delete or replace it.
+    Unreadable = 4,
+    /// Its time is over. Only revocations have an end.
+    Expired = 5,
+}
+impl ResourceState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESOURCE_STATE_UNSPECIFIED",
+            Self::Active => "RESOURCE_STATE_ACTIVE",
+            Self::Pending => "RESOURCE_STATE_PENDING",
+            Self::Overridden => "RESOURCE_STATE_OVERRIDDEN",
+            Self::Unreadable => "RESOURCE_STATE_UNREADABLE",
+            Self::Expired => "RESOURCE_STATE_EXPIRED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESOURCE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESOURCE_STATE_ACTIVE" => Some(Self::Active),
+            "RESOURCE_STATE_PENDING" => Some(Self::Pending),
+            "RESOURCE_STATE_OVERRIDDEN" => Some(Self::Overridden),
+            "RESOURCE_STATE_UNREADABLE" => Some(Self::Unreadable),
+            "RESOURCE_STATE_EXPIRED" => Some(Self::Expired),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod policy_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Peer lists, rules and target names.
+    ///
+    /// What the store has can be changed here, by compare and set: a request that names a `revision` is refused with
+    /// ABORTED `revision_conflict` if the resource has another one by now. What policy files have is shown, and changed in
+    /// those files: FAILED_PRECONDITION `defined_in_file`. Where both have a resource of one name, the store's counts.
+    ///
+    /// Every answer to a write waits up to two seconds for this node to decide by it; the `state` of the resource tells
+    /// whether it does. Other nodes of a fleet follow on their own.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug, Clone)]
+    pub struct PolicyClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> PolicyClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PolicyClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PolicyClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Peer lists ordered by name, without their peers. Of one name the list that counts comes first.
+        pub async fn list_peer_lists(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeerListsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeerListsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/ListPeerLists",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "ListPeerLists"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One peer list, with its peers: the one that counts.
+        pub async fn get_peer_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/GetPeerList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "GetPeerList"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a new peer list into the store. A list of a file that has this name is overridden.
+        pub async fn create_peer_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreatePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/CreatePeerList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "CreatePeerList"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a peer list of the store.
+        pub async fn update_peer_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdatePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/UpdatePeerList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "UpdatePeerList"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a peer list from the store, unless a rule names it and no file has one to take its place.
+        pub async fn delete_peer_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/DeletePeerList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "DeletePeerList"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds peers to a list of the store, whoever else changes it at the same time. Peers that are there already stay
+        /// where they are.
+        pub async fn add_peers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/altsd.v1.Policy/AddPeers");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("altsd.v1.Policy", "AddPeers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes peers off a list of the store, whoever else changes it at the same time.
+        pub async fn remove_peers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemovePeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/RemovePeers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "RemovePeers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Rules ordered by name. Of one name the rule that counts comes first.
+        pub async fn list_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/ListRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("altsd.v1.Policy", "ListRules"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One rule: the one that counts.
+        pub async fn get_rule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/altsd.v1.Policy/GetRule");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("altsd.v1.Policy", "GetRule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a new rule into the store. A rule of a file that has this name is overridden.
+        pub async fn create_rule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/CreateRule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "CreateRule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a rule of the store.
+        pub async fn update_rule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/UpdateRule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "UpdateRule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a rule from the store.
+        pub async fn delete_rule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/DeleteRule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "DeleteRule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Target names in order. Of one name the entry that counts comes first.
+        pub async fn list_target_names(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTargetNamesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTargetNamesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/ListTargetNames",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "ListTargetNames"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One target name: the entry that counts.
+        pub async fn get_target_name(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/GetTargetName",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "GetTargetName"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a new target name into the store. One of a file is overridden.
+        pub async fn create_target_name(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/CreateTargetName",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "CreateTargetName"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a target name of the store.
+        pub async fn update_target_name(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/UpdateTargetName",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "UpdateTargetName"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a target name from the store.
+        pub async fn delete_target_name(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/DeleteTargetName",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "DeleteTargetName"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Creates or replaces many resources of the store at once. What is not named stays.
+        pub async fn apply_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/ApplyPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Policy", "ApplyPolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What this node would decide now about a peer, and why.
+        pub async fn check_peer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckPeerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckPeerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Policy/CheckPeer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("altsd.v1.Policy", "CheckPeer"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod policy_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PolicyServer.
+    #[async_trait]
+    pub trait Policy: std::marker::Send + std::marker::Sync + 'static {
+        /// Peer lists ordered by name, without their peers. Of one name the list that counts comes first.
+        async fn list_peer_lists(
+            &self,
+            request: tonic::Request<super::ListPeerListsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeerListsResponse>,
+            tonic::Status,
+        >;
+        /// One peer list, with its peers: the one that counts.
+        async fn get_peer_list(
+            &self,
+            request: tonic::Request<super::GetPeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status>;
+        /// Puts a new peer list into the store. A list of a file that has this name is overridden.
+        async fn create_peer_list(
+            &self,
+            request: tonic::Request<super::CreatePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status>;
+        /// Changes a peer list of the store.
+        async fn update_peer_list(
+            &self,
+            request: tonic::Request<super::UpdatePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status>;
+        /// Deletes a peer list from the store, unless a rule names it and no file has one to take its place.
+        async fn delete_peer_list(
+            &self,
+            request: tonic::Request<super::DeletePeerListRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+        /// Adds peers to a list of the store, whoever else changes it at the same time. Peers that are there already stay
+        /// where they are.
+        async fn add_peers(
+            &self,
+            request: tonic::Request<super::AddPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status>;
+        /// Takes peers off a list of the store, whoever else changes it at the same time.
+        async fn remove_peers(
+            &self,
+            request: tonic::Request<super::RemovePeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerList>, tonic::Status>;
+        /// Rules ordered by name. Of one name the rule that counts comes first.
+        async fn list_rules(
+            &self,
+            request: tonic::Request<super::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulesResponse>,
+            tonic::Status,
+        >;
+        /// One rule: the one that counts.
+        async fn get_rule(
+            &self,
+            request: tonic::Request<super::GetRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status>;
+        /// Puts a new rule into the store. A rule of a file that has this name is overridden.
+        async fn create_rule(
+            &self,
+            request: tonic::Request<super::CreateRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status>;
+        /// Changes a rule of the store.
+        async fn update_rule(
+            &self,
+            request: tonic::Request<super::UpdateRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rule>, tonic::Status>;
+        /// Deletes a rule from the store.
+        async fn delete_rule(
+            &self,
+            request: tonic::Request<super::DeleteRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+        /// Target names in order. Of one name the entry that counts comes first.
+        async fn list_target_names(
+            &self,
+            request: tonic::Request<super::ListTargetNamesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTargetNamesResponse>,
+            tonic::Status,
+        >;
+        /// One target name: the entry that counts.
+        async fn get_target_name(
+            &self,
+            request: tonic::Request<super::GetTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status>;
+        /// Puts a new target name into the store. One of a file is overridden.
+        async fn create_target_name(
+            &self,
+            request: tonic::Request<super::CreateTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status>;
+        /// Changes a target name of the store.
+        async fn update_target_name(
+            &self,
+            request: tonic::Request<super::UpdateTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::TargetName>, tonic::Status>;
+        /// Deletes a target name from the store.
+        async fn delete_target_name(
+            &self,
+            request: tonic::Request<super::DeleteTargetNameRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+        /// Creates or replaces many resources of the store at once. What is not named stays.
+        async fn apply_policy(
+            &self,
+            request: tonic::Request<super::ApplyPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPolicyResponse>,
+            tonic::Status,
+        >;
+        /// What this node would decide now about a peer, and why.
+        async fn check_peer(
+            &self,
+            request: tonic::Request<super::CheckPeerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckPeerResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Peer lists, rules and target names.
+    ///
+    /// What the store has can be changed here, by compare and set: a request that names a `revision` is refused with
+    /// ABORTED `revision_conflict` if the resource has another one by now. What policy files have is shown, and changed in
+    /// those files: FAILED_PRECONDITION `defined_in_file`. Where both have a resource of one name, the store's counts.
+    ///
+    /// Every answer to a write waits up to two seconds for this node to decide by it; the `state` of the resource tells
+    /// whether it does. Other nodes of a fleet follow on their own.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug)]
+    pub struct PolicyServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PolicyServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PolicyServer<T>
+    where
+        T: Policy,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.Policy/ListPeerLists" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeerListsSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::ListPeerListsRequest>
+                    for ListPeerListsSvc<T> {
+                        type Response = super::ListPeerListsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPeerListsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::list_peer_lists(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeerListsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/GetPeerList" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPeerListSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::GetPeerListRequest>
+                    for GetPeerListSvc<T> {
+                        type Response = super::PeerList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPeerListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::get_peer_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPeerListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/CreatePeerList" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreatePeerListSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::CreatePeerListRequest>
+                    for CreatePeerListSvc<T> {
+                        type Response = super::PeerList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreatePeerListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::create_peer_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreatePeerListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/UpdatePeerList" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdatePeerListSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::UpdatePeerListRequest>
+                    for UpdatePeerListSvc<T> {
+                        type Response = super::PeerList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdatePeerListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::update_peer_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdatePeerListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/DeletePeerList" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePeerListSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::DeletePeerListRequest>
+                    for DeletePeerListSvc<T> {
+                        type Response = super::DeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePeerListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::delete_peer_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePeerListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/AddPeers" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddPeersSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::AddPeersRequest>
+                    for AddPeersSvc<T> {
+                        type Response = super::PeerList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddPeersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::add_peers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddPeersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/RemovePeers" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemovePeersSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::RemovePeersRequest>
+                    for RemovePeersSvc<T> {
+                        type Response = super::PeerList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemovePeersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::remove_peers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemovePeersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/ListRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRulesSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::ListRulesRequest>
+                    for ListRulesSvc<T> {
+                        type Response = super::ListRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::list_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/GetRule" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRuleSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::GetRuleRequest>
+                    for GetRuleSvc<T> {
+                        type Response = super::Rule;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::get_rule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRuleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/CreateRule" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateRuleSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::CreateRuleRequest>
+                    for CreateRuleSvc<T> {
+                        type Response = super::Rule;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::create_rule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateRuleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/UpdateRule" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateRuleSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::UpdateRuleRequest>
+                    for UpdateRuleSvc<T> {
+                        type Response = super::Rule;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::update_rule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateRuleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/DeleteRule" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteRuleSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::DeleteRuleRequest>
+                    for DeleteRuleSvc<T> {
+                        type Response = super::DeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::delete_rule(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteRuleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/ListTargetNames" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTargetNamesSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::ListTargetNamesRequest>
+                    for ListTargetNamesSvc<T> {
+                        type Response = super::ListTargetNamesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTargetNamesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::list_target_names(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTargetNamesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/GetTargetName" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTargetNameSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::GetTargetNameRequest>
+                    for GetTargetNameSvc<T> {
+                        type Response = super::TargetName;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTargetNameRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::get_target_name(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTargetNameSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/CreateTargetName" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateTargetNameSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::CreateTargetNameRequest>
+                    for CreateTargetNameSvc<T> {
+                        type Response = super::TargetName;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateTargetNameRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::create_target_name(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateTargetNameSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/UpdateTargetName" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateTargetNameSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::UpdateTargetNameRequest>
+                    for UpdateTargetNameSvc<T> {
+                        type Response = super::TargetName;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateTargetNameRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::update_target_name(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateTargetNameSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/DeleteTargetName" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteTargetNameSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::DeleteTargetNameRequest>
+                    for DeleteTargetNameSvc<T> {
+                        type Response = super::DeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteTargetNameRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::delete_target_name(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteTargetNameSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/ApplyPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyPolicySvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::UnaryService<super::ApplyPolicyRequest>
+                    for ApplyPolicySvc<T> {
+                        type Response = super::ApplyPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::apply_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Policy/CheckPeer" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckPeerSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::CheckPeerRequest>
+                    for CheckPeerSvc<T> {
+                        type Response = super::CheckPeerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckPeerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::check_peer(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckPeerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PolicyServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.Policy";
+    impl<T> tonic::server::NamedService for PolicyServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Something that is no longer trusted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocation {
+    /// Output only. The name of the resource, made of what is revoked: `revocations/accounts/ACCOUNT`,
+    /// `revocations/certificates/SHA-256 OF THE ISSUER/SERIAL NUMBER` or `revocations/keys/SHA-256`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why, for people: 1 to 512 bytes. It stands in the log and in what the refused program is told.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Output only. When it was made.
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// From when on it does not count any more; for good if not set.
+    #[prost(message, optional, tag = "7")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What it does here.
+    #[prost(enumeration = "ResourceState", tag = "8")]
+    pub state: i32,
+    /// Output only. The change of the store that made it.
+    #[prost(int64, tag = "9")]
+    pub revision: i64,
+    /// What is revoked.
+    #[prost(oneof = "revocation::Subject", tags = "2, 3, 4")]
+    pub subject: ::core::option::Option<revocation::Subject>,
+}
+/// Nested message and enum types in `Revocation`.
+pub mod revocation {
+    /// What is revoked.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// Everybody who is authenticated by this name, at either end.
+        #[prost(string, tag = "2")]
+        Account(::prost::alloc::string::String),
+        /// A certificate, in every chain that holds it: of an authority, all that it issued.
+        #[prost(message, tag = "3")]
+        Certificate(super::RevokedCertificate),
+        /// The key whose SubjectPublicKeyInfo has this SHA-256, in hexadecimal, in every chain that holds it.
+        #[prost(string, tag = "4")]
+        KeySha256(::prost::alloc::string::String),
+    }
+}
+/// A certificate by its issuer and number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokedCertificate {
+    /// Distinguished name of its issuer, exactly as `altsd certs show` prints it. Empty where it is not known any more.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Serial number in hexadecimal, with or without colons between the bytes.
+    #[prost(string, tag = "2")]
+    pub serial_number: ::prost::alloc::string::String,
+}
+/// Asks for a page of revocations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRevocationsRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of revocations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRevocationsResponse {
+    /// The revocations, ordered by name.
+    #[prost(message, repeated, tag = "1")]
+    pub revocations: ::prost::alloc::vec::Vec<Revocation>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one revocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRevocationRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Revokes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateRevocationRequest {
+    /// What, why and until when.
+    #[prost(message, optional, tag = "1")]
+    pub revocation: ::core::option::Option<Revocation>,
+}
+/// Takes a revocation back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteRevocationRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The revision that was seen; 0 deletes whatever is there now.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Takes it for done if there is none.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Generated client implementations.
+pub mod revocations_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Revocations: of an account, of a certificate, of a key. There is one of each at most. All of them are in the store,
+    /// and every node that shares it refuses by them. A revocation is not changed: it is deleted and made anew.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug, Clone)]
+    pub struct RevocationsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> RevocationsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RevocationsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RevocationsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All revocations, ordered by name, with those that have ended and are still kept.
+        pub async fn list_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Revocations/ListRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Revocations", "ListRevocations"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One of them.
+        pub async fn get_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Revocation>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Revocations/GetRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Revocations", "GetRevocation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Revokes. The answer waits up to two seconds for this node to refuse by it.
+        pub async fn create_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Revocation>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Revocations/CreateRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Revocations", "CreateRevocation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes it back.
+        pub async fn delete_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.Revocations/DeleteRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.Revocations", "DeleteRevocation"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod revocations_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RevocationsServer.
+    #[async_trait]
+    pub trait Revocations: std::marker::Send + std::marker::Sync + 'static {
+        /// All revocations, ordered by name, with those that have ended and are still kept.
+        async fn list_revocations(
+            &self,
+            request: tonic::Request<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        >;
+        /// One of them.
+        async fn get_revocation(
+            &self,
+            request: tonic::Request<super::GetRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Revocation>, tonic::Status>;
+        /// Revokes. The answer waits up to two seconds for this node to refuse by it.
+        async fn create_revocation(
+            &self,
+            request: tonic::Request<super::CreateRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Revocation>, tonic::Status>;
+        /// Takes it back.
+        async fn delete_revocation(
+            &self,
+            request: tonic::Request<super::DeleteRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+    }
+    /// Revocations: of an account, of a certificate, of a key. There is one of each at most. All of them are in the store,
+    /// and every node that shares it refuses by them. A revocation is not changed: it is deleted and made anew.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug)]
+    pub struct RevocationsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RevocationsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RevocationsServer<T>
+    where
+        T: Revocations,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.Revocations/ListRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRevocationsSvc<T: Revocations>(pub Arc<T>);
+                    impl<
+                        T: Revocations,
+                    > tonic::server::UnaryService<super::ListRevocationsRequest>
+                    for ListRevocationsSvc<T> {
+                        type Response = super::ListRevocationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Revocations>::list_revocations(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Revocations/GetRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRevocationSvc<T: Revocations>(pub Arc<T>);
+                    impl<
+                        T: Revocations,
+                    > tonic::server::UnaryService<super::GetRevocationRequest>
+                    for GetRevocationSvc<T> {
+                        type Response = super::Revocation;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Revocations>::get_revocation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Revocations/CreateRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateRevocationSvc<T: Revocations>(pub Arc<T>);
+                    impl<
+                        T: Revocations,
+                    > tonic::server::UnaryService<super::CreateRevocationRequest>
+                    for CreateRevocationSvc<T> {
+                        type Response = super::Revocation;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Revocations>::create_revocation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.Revocations/DeleteRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteRevocationSvc<T: Revocations>(pub Arc<T>);
+                    impl<
+                        T: Revocations,
+                    > tonic::server::UnaryService<super::DeleteRevocationRequest>
+                    for DeleteRevocationSvc<T> {
+                        type Response = super::DeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Revocations>::delete_revocation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RevocationsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.Revocations";
+    impl<T> tonic::server::NamedService for RevocationsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Asks how the node stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatusRequest {}
+/// How a node stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeStatus {
+    /// The version of altsd.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// When it started.
+    #[prost(message, optional, tag = "2")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How long it has run, by a clock that is never set.
+    #[prost(message, optional, tag = "3")]
+    pub uptime: ::core::option::Option<::prost_types::Duration>,
+    /// Whether it does its work.
+    #[prost(enumeration = "node_status::State", tag = "4")]
+    pub state: i32,
+    /// Why it does not, or not wholly; empty if it is ready.
+    #[prost(message, repeated, tag = "5")]
+    pub reasons: ::prost::alloc::vec::Vec<node_status::Reason>,
+    /// Its identities.
+    #[prost(message, optional, tag = "6")]
+    pub identities: ::core::option::Option<node_status::Identities>,
+    /// What it decides by.
+    #[prost(message, optional, tag = "7")]
+    pub policy: ::core::option::Option<node_status::PolicySummary>,
+    /// Where decisions are kept; not set if they are not.
+    #[prost(message, optional, tag = "8")]
+    pub store: ::core::option::Option<node_status::Store>,
+    /// Its listeners.
+    #[prost(message, repeated, tag = "9")]
+    pub listeners: ::prost::alloc::vec::Vec<node_status::Listener>,
+    /// Handshakes in progress.
+    #[prost(int64, tag = "10")]
+    pub handshakes_in_progress: i64,
+    /// Lines of the audit trail that had to be dropped since the start.
+    #[prost(int64, tag = "11")]
+    pub audit_dropped_lines: i64,
+}
+/// Nested message and enum types in `NodeStatus`.
+pub mod node_status {
+    /// Why it is not ready, or not wholly.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Reason {
+        /// Stable, such as `store_offline`.
+        #[prost(string, tag = "1")]
+        pub code: ::prost::alloc::string::String,
+        /// For people.
+        #[prost(string, tag = "2")]
+        pub message: ::prost::alloc::string::String,
+    }
+    /// Its identities.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Identities {
+        /// How many the configuration names.
+        #[prost(int32, tag = "1")]
+        pub total: i32,
+        /// Those that have a certificate which is valid now.
+        #[prost(int32, tag = "2")]
+        pub valid: i32,
+        /// Those whose last attempt to get a certificate failed, with an old one that is still valid.
+        #[prost(int32, tag = "3")]
+        pub failing: i32,
+        /// Those whose certificate has expired.
+        #[prost(int32, tag = "4")]
+        pub expired: i32,
+        /// Those that no handshake has needed yet.
+        #[prost(int32, tag = "5")]
+        pub not_requested: i32,
+        /// The first end of a certificate in use; not set if none is.
+        #[prost(message, optional, tag = "6")]
+        pub first_not_after_time: ::core::option::Option<::prost_types::Timestamp>,
+    }
+    /// What it decides by.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct PolicySummary {
+        /// What becomes of peers that no rule decides.
+        #[prost(enumeration = "super::rule::Action", tag = "1")]
+        pub default_action: i32,
+        /// Peer lists that count.
+        #[prost(int32, tag = "2")]
+        pub peer_lists: i32,
+        /// Peers on them and in rules.
+        #[prost(int64, tag = "3")]
+        pub peers: i64,
+        /// Rules that count, those in shadow mode among them.
+        #[prost(int32, tag = "4")]
+        pub rules: i32,
+        /// Rules in shadow mode.
+        #[prost(int32, tag = "5")]
+        pub shadow_rules: i32,
+        /// Target names that count.
+        #[prost(int32, tag = "6")]
+        pub target_names: i32,
+        /// Revocations, with those that have ended and are still kept.
+        #[prost(int32, tag = "7")]
+        pub revocations: i32,
+        /// The policy files.
+        #[prost(message, repeated, tag = "8")]
+        pub files: ::prost::alloc::vec::Vec<PolicyFile>,
+        /// What is not as it was meant, such as a rule that names a list which there is not. At most 100.
+        #[prost(string, repeated, tag = "9")]
+        pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// How many problems there are.
+        #[prost(int32, tag = "10")]
+        pub problem_count: i32,
+        /// When what it decides by last changed.
+        #[prost(message, optional, tag = "11")]
+        pub change_time: ::core::option::Option<::prost_types::Timestamp>,
+        /// The change of the store up to which it decides; 0 if there is no store.
+        #[prost(int64, tag = "12")]
+        pub revision: i64,
+    }
+    /// A policy file.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct PolicyFile {
+        /// Where it is.
+        #[prost(string, tag = "1")]
+        pub path: ::prost::alloc::string::String,
+        /// Why its present text is not taken over, so that the one before counts; empty if it is.
+        #[prost(string, tag = "2")]
+        pub problem: ::prost::alloc::string::String,
+    }
+    /// Where decisions of operators are kept.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Store {
+        /// `memory`, `sled` or `etcd`.
+        #[prost(string, tag = "1")]
+        pub engine: ::prost::alloc::string::String,
+        /// Whether it answers.
+        #[prost(bool, tag = "2")]
+        pub connected: bool,
+        /// When it last did; not set if it never did.
+        #[prost(message, optional, tag = "3")]
+        pub last_contact_time: ::core::option::Option<::prost_types::Timestamp>,
+        /// How long this node goes by its copy while the store does not answer; not set if it needs no copy.
+        #[prost(message, optional, tag = "4")]
+        pub offline_limit: ::core::option::Option<::prost_types::Duration>,
+        /// The last change that this node knows.
+        #[prost(int64, tag = "5")]
+        pub revision: i64,
+        /// Bytes of keys and values; 0 if that is not known.
+        #[prost(int64, tag = "6")]
+        pub size_bytes: i64,
+        /// The most of them; 0 if that is not known.
+        #[prost(int64, tag = "7")]
+        pub max_size_bytes: i64,
+        /// Why it does not answer; empty if it does.
+        #[prost(string, tag = "8")]
+        pub problem: ::prost::alloc::string::String,
+    }
+    /// A socket that handshakes are asked on.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Listener {
+        /// Its address.
+        #[prost(string, tag = "1")]
+        pub address: ::prost::alloc::string::String,
+        /// How it tells who its callers are: `attested` or `fixed`.
+        #[prost(string, tag = "2")]
+        pub callers: ::prost::alloc::string::String,
+    }
+    /// Whether it does its work.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// Not given.
+        Unspecified = 0,
+        /// It does.
+        Ready = 1,
+        /// It does, and something needs an operator before it does no longer.
+        Degraded = 2,
+        /// Handshakes are refused.
+        NotReady = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Ready => "STATE_READY",
+                Self::Degraded => "STATE_DEGRADED",
+                Self::NotReady => "STATE_NOT_READY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_READY" => Some(Self::Ready),
+                "STATE_DEGRADED" => Some(Self::Degraded),
+                "STATE_NOT_READY" => Some(Self::NotReady),
+                _ => None,
+            }
+        }
+    }
+}
+/// Generated client implementations.
+pub mod node_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The node itself.
+    #[derive(Debug, Clone)]
+    pub struct NodeClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> NodeClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> NodeClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            NodeClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// How it stands now.
+        pub async fn get_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/altsd.v1.Node/GetStatus");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("altsd.v1.Node", "GetStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod node_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with NodeServer.
+    #[async_trait]
+    pub trait Node: std::marker::Send + std::marker::Sync + 'static {
+        /// How it stands now.
+        async fn get_status(
+            &self,
+            request: tonic::Request<super::GetStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeStatus>, tonic::Status>;
+    }
+    /// The node itself.
+    #[derive(Debug)]
+    pub struct NodeServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> NodeServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NodeServer<T>
+    where
+        T: Node,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.Node/GetStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatusSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::GetStatusRequest>
+                    for GetStatusSvc<T> {
+                        type Response = super::NodeStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::get_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for NodeServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.Node";
+    impl<T> tonic::server::NamedService for NodeServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Which decisions are wanted: those for which all that is given here holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TailRecordsRequest {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use x509_parser::certificate::X509Certificate;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{
     certificate::Chain,
@@ -25,6 +25,18 @@ pub struct CertificateFacts {
 }
 
 impl CertificateFacts {
+    /// What names a certificate, in DER, that is not verified: to speak of it, not to decide by it.
+    ///
+    /// # Errors
+    ///
+    /// That it is no certificate.
+    pub fn of_der(der: &[u8]) -> Result<Self, &'static str> {
+        match X509Certificate::from_der(der) {
+            Ok(([], certificate)) => Ok(Self::of(&certificate, der)),
+            _ => Err("it is no X.509 certificate"),
+        }
+    }
+
     pub(crate) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Self {
         Self {
             serial: serial(certificate.raw_serial()),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use alts_store::Revision;
 use tonic::{Status, codegen::http::Extensions};
 
 use crate::attest::Caller;
@@ -24,6 +25,20 @@ impl Operators {
 
     pub(super) fn uids(&self) -> Arc<[u32]> {
         self.0.clone()
+    }
+}
+
+/// Who has asked, for the log: what an operator changes is told with their uid.
+pub(super) struct Operator(Option<u32>);
+
+impl Operator {
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        Self(extensions.get::<Caller>().and_then(Caller::uid))
+    }
+
+    /// Logs what was done.
+    pub(super) fn did(&self, what: &str, resource: &str, revision: Revision) {
+        tracing::info!(uid = self.0, resource, revision = revision.0, "an operator has {what} {resource}");
     }
 }
 

@@ -9,7 +9,11 @@ use alts_proto::altsd::{
 };
 use tonic::{Code, Request, Response, Status as RpcStatus};
 
-use super::resource::{self, PREFIX};
+use super::{
+    page,
+    refusal::refuse,
+    resource::{self, PREFIX},
+};
 use crate::{
     clock::Clock,
     identity::keeper::{Keeper, RotateError, Status},
@@ -22,16 +26,9 @@ const MAX_MESSAGE: usize = 16 << 10;
 /// Longest name, in bytes: the longest SPIFFE ID and what stands before it.
 const MAX_NAME: usize = 2_048 + PREFIX.len();
 
-/// Longest text of a refusal, in bytes.
-const MAX_TEXT: usize = 4_096;
-
-/// Certificates of a page, where the request does not say how many, and the most.
-const PAGE: usize = 100;
-const MAX_PAGE: usize = 1_000;
-
 /// Who keeps the certificates.
 #[tonic::async_trait]
-pub(super) trait Certificates: Send + Sync + 'static {
+pub(crate) trait Certificates: Send + Sync + 'static {
     /// How each identity stands.
     fn status(&self) -> Vec<Status>;
 
@@ -63,13 +60,13 @@ impl Certificates for Kept {
     }
 }
 
-pub(super) struct Service<C> {
-    certificates: C,
+pub(super) struct Service {
+    certificates: Arc<dyn Certificates>,
     clock: Arc<dyn Clock>,
 }
 
-impl<C: Certificates> Service<C> {
-    pub(super) fn new(certificates: C, clock: Arc<dyn Clock>) -> Self {
+impl Service {
+    pub(super) fn new(certificates: Arc<dyn Certificates>, clock: Arc<dyn Clock>) -> Self {
         Self { certificates, clock }
     }
 
@@ -90,15 +87,24 @@ impl<C: Certificates> Service<C> {
 }
 
 #[tonic::async_trait]
-impl<C: Certificates> CertificatesService for Service<C> {
+impl CertificatesService for Service {
     async fn list_certificates(
         &self,
         request: Request<ListCertificatesRequest>,
     ) -> Result<Response<ListCertificatesResponse>, RpcStatus> {
-        let page = page(self.certificates.status(), request.get_ref())?;
+        let ListCertificatesRequest { page_size, page_token } = request.get_ref();
+        let size = page::size(*page_size)?;
+        let mut all = self.certificates.status();
+        all.sort_by(|one, other| one.identity.account().cmp(other.identity.account()));
+        if !page_token.is_empty() {
+            let last = page_token.strip_prefix(PREFIX).ok_or_else(page::token_invalid)?;
+            all.retain(|status| status.identity.account() > last);
+        }
         let now = self.now();
-        let certificates = page.of.iter().map(|status| resource::certificate(status, now)).collect();
-        Ok(Response::new(ListCertificatesResponse { certificates, next_page_token: page.next }))
+        let token = |status: &Status| format!("{PREFIX}{}", status.identity.account());
+        let (certificates, next_page_token) =
+            page::fill(all, size, |status| resource::certificate(status, now), token);
+        Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
     }
 
     async fn get_certificate(
@@ -143,43 +149,4 @@ fn account(name: &str) -> Result<String, RpcStatus> {
 fn unknown(account: &str) -> RpcStatus {
     let text = format!("{account} is no identity of this node; `altsd certs list` shows those it has");
     refuse(Code::NotFound, "certificate_unknown", &text)
-}
-
-/// It travels in a header: what others wrote into it is cut.
-fn refuse(code: Code, reason: &str, text: &str) -> RpcStatus {
-    let text = &text[..text.floor_char_boundary(MAX_TEXT)];
-    RpcStatus::new(code, format!("{reason}: {text}"))
-}
-
-/// A part of all certificates, in the order of their names.
-struct Page {
-    of: Vec<Status>,
-    /// The name of the last one, if others follow: whatever comes or goes between two pages, none that stays is
-    /// left out or comes twice.
-    next: String,
-}
-
-fn page(mut all: Vec<Status>, request: &ListCertificatesRequest) -> Result<Page, RpcStatus> {
-    let ListCertificatesRequest { page_size, page_token } = request;
-    let size = match usize::try_from(*page_size) {
-        Ok(0) => PAGE,
-        Ok(size) => size.min(MAX_PAGE),
-        Err(_) => {
-            let text = format!("page_size is {page_size}; give 0 for the default, or more");
-            return Err(refuse(Code::InvalidArgument, "page_size_invalid", &text));
-        }
-    };
-    all.sort_by(|one, other| one.identity.account().cmp(other.identity.account()));
-    if !page_token.is_empty() {
-        let Some(last) = page_token.strip_prefix(PREFIX) else {
-            let text = "give the next_page_token of the page before, or none for the first";
-            return Err(refuse(Code::InvalidArgument, "page_token_invalid", text));
-        };
-        all.retain(|status| status.identity.account() > last);
-    }
-    let more = all.len() > size;
-    all.truncate(size);
-    let last = all.last().filter(|_| more);
-    let next = last.map(|status| format!("{PREFIX}{}", status.identity.account())).unwrap_or_default();
-    Ok(Page { of: all, next })
 }

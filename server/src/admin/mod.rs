@@ -1,22 +1,36 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all; `certificates` and `audit` are the services; `resource` turns what the keeper of
-//! certificates knows into messages, and is pure.
+//! `access` says who may ask at all. Five services: `certificates` over the keeper of certificates (its messages are
+//! made by `resource`), `policy` and `revocations` over the store, `status` of the node, `audit` over the trail. `shelf` is how all resources of
+//! the policy are read and changed, `managed` what their kinds are; `refusal` is the table of refusals.
 
 mod access;
+mod apply;
 mod audit;
 mod certificates;
+mod check;
+mod decisions;
+mod managed;
+mod page;
+mod policy;
+mod reflection;
+mod refusal;
 mod resource;
+mod revocations;
+mod shelf;
+mod status;
 
 use std::sync::Arc;
 
+use alts_proto::altsd::{audit_server, certificates_server, node_server, policy_server, revocations_server};
+use alts_store::Store;
 use tokio::sync::watch;
 use tonic::{
-    Request,
-    service::{Interceptor, Routes, interceptor::InterceptedService},
+    Request, Status,
+    service::{Routes, interceptor::InterceptedService},
 };
 
-use self::certificates::Certificates;
+use self::shelf::Shelf;
 use crate::{
     audit::Trail,
     clock::Clock,
@@ -24,7 +38,13 @@ use crate::{
     handshaker::{ListenError, Listener, ListenerLimits},
 };
 
-pub(crate) use self::{access::Operators, certificates::Kept};
+pub(crate) use self::{
+    access::Operators,
+    certificates::{Certificates, Kept},
+    check::check_peer,
+    decisions::{Decided, Decisions},
+    status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
+};
 
 /// Only the owner opens the socket.
 const MODE: u32 = 0o600;
@@ -67,28 +87,49 @@ pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
     }
 }
 
-/// What is served there, until `stopped` has no sender any more.
-pub(crate) fn services(
-    kept: Kept,
-    clock: Arc<dyn Clock>,
-    trail: Trail,
-    stopped: watch::Receiver<()>,
-    operators: Operators,
-) -> Routes {
-    let audit = guard(audit::Service::new(trail, stopped).into_server(), operators.clone());
-    guarded(kept, clock, operators).add_service(audit)
+/// What is asked about, and by whom.
+pub(crate) struct Parts {
+    pub(crate) certificates: Arc<dyn Certificates>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) operators: Operators,
+    /// Where decisions of operators are kept, if they are.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) decisions: Arc<dyn Decisions>,
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) trail: Trail,
+    /// Streams end when it has no sender any more.
+    pub(crate) stopped: watch::Receiver<()>,
 }
 
-fn guarded(certificates: impl Certificates, clock: Arc<dyn Clock>, operators: Operators) -> Routes {
-    Routes::new(guard(certificates::Service::new(certificates, clock).into_server(), operators))
-}
-
-/// The service for those who may ask.
-fn guard<S>(service: S, operators: Operators) -> InterceptedService<S, impl Interceptor + Clone> {
-    InterceptedService::new(service, move |request: Request<()>| {
+/// What is served there.
+pub(crate) fn services(parts: Parts) -> Routes {
+    let Parts { certificates, clock, operators, store, decisions, node, trail, stopped } = parts;
+    let shelf = Shelf::new(store, decisions.clone());
+    let policy =
+        policy::Service { shelf: shelf.clone(), certificates: certificates.clone(), clock: clock.clone() };
+    let revocations = revocations::Service { shelf, clock: clock.clone() };
+    let status =
+        status::Service { node, certificates: certificates.clone(), decisions, clock: clock.clone() };
+    let certificates = certificates::Service::new(certificates, clock);
+    let audit = audit::Service::new(trail, stopped);
+    let access = move |request: Request<()>| -> Result<Request<()>, Status> {
         access::check(request.extensions(), &operators).map(|()| request)
-    })
+    };
+    let routes = Routes::new(InterceptedService::new(certificates.into_server(), access.clone()))
+        .add_service(InterceptedService::new(policy.into_server(), access.clone()))
+        .add_service(InterceptedService::new(revocations.into_server(), access.clone()))
+        .add_service(InterceptedService::new(status.into_server(), access.clone()))
+        .add_service(InterceptedService::new(audit.into_server(), access.clone()));
+    reflection::add(routes, &SERVICES, access)
 }
+/// What reflection tells of.
+const SERVICES: [&str; 5] = [
+    audit_server::SERVICE_NAME,
+    certificates_server::SERVICE_NAME,
+    node_server::SERVICE_NAME,
+    policy_server::SERVICE_NAME,
+    revocations_server::SERVICE_NAME,
+];
 
 #[cfg(test)]
 pub(crate) mod tests;

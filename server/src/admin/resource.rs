@@ -88,7 +88,8 @@ fn failure(failure: &Failure) -> FailureMessage {
     }
 }
 
-fn timestamp(seconds: u64) -> Timestamp {
+/// A time in seconds since 1970.
+pub(super) fn timestamp(seconds: u64) -> Timestamp {
     // The last second of the year 9999: later ones are no timestamps, and nothing lasts longer.
     const LAST: u64 = 253_402_300_799;
     Timestamp { seconds: seconds.min(LAST) as i64, nanos: 0 }

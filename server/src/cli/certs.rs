@@ -11,7 +11,7 @@ use tonic::{Status, transport::Channel};
 
 use self::view::View;
 use super::{
-    client,
+    client::{self, Asking, said},
     output::{self, Format},
 };
 
@@ -75,20 +75,6 @@ enum Command {
         #[command(flatten)]
         asking: Asking,
     },
-}
-
-/// Whom to ask, and how to print the answer.
-#[derive(clap::Args)]
-struct Asking {
-    /// The admin socket
-    #[arg(long, value_name = "ADDR", env = "ALTSD_ADMIN", default_value = "unix:/run/altsd/admin.sock")]
-    admin: String,
-    /// Seconds to wait for each answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
-    timeout_seconds: u64,
-    /// Form of the result
-    #[arg(long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
-    output: Format,
 }
 
 /// Why a command about certificates failed.
@@ -182,7 +168,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn open(asking: &'a Asking) -> Result<Self, Error> {
-        let timeout = Duration::from_secs(asking.timeout_seconds);
+        let timeout = asking.timeout();
         let channel = client::admin(&asking.admin, timeout).await?;
         Ok(Self { asking, timeout, client: CertificatesClient::new(channel) })
     }
@@ -222,11 +208,6 @@ impl<'a> Session<'a> {
 /// The name of the resource.
 fn name(account: &str) -> String {
     format!("certificates/{account}")
-}
-
-/// Texts of altsd say it all, after a reason code; others at least have a code.
-fn said(status: &Status) -> String {
-    if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() }
 }
 
 #[cfg(test)]

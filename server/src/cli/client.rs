@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::output::Format;
 use tonic::{
     Response, Status,
     transport::{Channel, Endpoint},
@@ -24,8 +25,57 @@ pub(crate) enum Error {
          `[admin] address = \"{address}\"` in its configuration?"
     )]
     NoAdmin { address: String, problem: String },
+    #[error("altsd at {address} refuses: {problem}")]
+    Refused { address: String, problem: String },
     #[error("no answer came from {address} within {seconds} s; give it more by --timeout-seconds")]
     Silent { address: String, seconds: u64 },
+}
+
+/// Whom to ask over the admin socket, and how to print the answer.
+#[derive(Clone, clap::Args)]
+pub(super) struct Asking {
+    /// The admin socket
+    #[arg(long, value_name = "ADDR", env = "ALTSD_ADMIN", default_value = "unix:/run/altsd/admin.sock")]
+    pub(super) admin: String,
+    /// Seconds to wait for each answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(super) timeout_seconds: u64,
+    /// Form of the result
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
+    pub(super) output: Format,
+}
+
+/// A connection to an admin socket.
+pub(super) struct Daemon<'a> {
+    asking: &'a Asking,
+    pub(super) channel: Channel,
+}
+
+impl<'a> Daemon<'a> {
+    pub(super) async fn of(asking: &'a Asking) -> Result<Self, Error> {
+        Ok(Self { asking, channel: admin(&asking.admin, asking.timeout()).await? })
+    }
+
+    /// The answer to a call. A refusal is an error that says what the daemon says.
+    pub(super) async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        let address = &self.asking.admin;
+        let answer = answer(call, address, self.asking.timeout()).await?;
+        answer.map_err(|status| Error::Refused { address: address.clone(), problem: said(&status) })
+    }
+}
+
+impl Asking {
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}
+
+/// Texts of altsd say it all, after a reason code; others at least have a code.
+pub(super) fn said(status: &Status) -> String {
+    if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() }
 }
 
 /// Connects to a handshaker.

@@ -7,8 +7,13 @@ mod client;
 mod exec;
 mod handshake;
 mod output;
+mod pem;
+mod policy;
+mod revoke;
 mod run;
+mod status;
 mod validate;
+mod when;
 mod whoami;
 
 use std::process::ExitCode;
@@ -45,6 +50,9 @@ pub(crate) enum Command {
     Exec(exec::Args),
     Whoami(whoami::Args),
     Certs(certs::Args),
+    Policy(policy::Args),
+    Revoke(revoke::Args),
+    Status(status::Args),
     Audit(audit::Args),
     Ca(ca::Args),
 }
@@ -58,11 +66,19 @@ impl Command {
             Self::Exec(args) => exec::run(&args)?,
             Self::Whoami(args) => return Ok(runtime()?.block_on(whoami::run(args))?),
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
+            Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
+            Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
+            Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    app::clock().now().as_secs()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
@@ -87,6 +103,12 @@ pub(crate) enum Error {
     #[error(transparent)]
     Certs(#[from] certs::Error),
     #[error(transparent)]
+    Policy(#[from] policy::Error),
+    #[error(transparent)]
+    Revoke(#[from] revoke::Error),
+    #[error(transparent)]
+    Status(#[from] status::Error),
+    #[error(transparent)]
     Audit(#[from] audit::Error),
     #[error(transparent)]
     Ca(#[from] ca::Error),
@@ -100,13 +122,16 @@ impl Error {
     /// What the process exits with: 78 is `EX_CONFIG` of sysexits.h, 2 is what clap gives for wrong arguments.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::App(app::Error::Config(_)) => 78,
+            Self::Config(_) | Self::App(app::Error::Config(_)) | Self::Policy(policy::Error::Config(_)) => 78,
             Self::Run(error) => error.exit_code(),
             Self::Exec(error) => error.exit_code(),
             Self::App(_)
             | Self::Handshake(_)
             | Self::Whoami(_)
             | Self::Certs(_)
+            | Self::Policy(_)
+            | Self::Revoke(_)
+            | Self::Status(_)
             | Self::Audit(_)
             | Self::Ca(_)
             | Self::Runtime(_)

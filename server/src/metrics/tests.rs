@@ -46,8 +46,9 @@ fn everything(metrics: Metrics) {
 fn policy(contact: Contact) -> State {
     let (files, stored, revocations) = (Arc::default(), Arc::default(), Arc::default());
     let sources = Sources { default: Action::Deny, files: &files, store: &stored, revocations: &revocations };
-    let bad = FileState { path: "peers.toml".into(), problem: Some("it is half".to_owned()) };
-    let good = FileState { path: "names.toml".into(), problem: None };
+    let bad =
+        FileState { path: "peers.toml".into(), problem: Some("it is half".to_owned()), keys: Arc::default() };
+    let good = FileState { path: "names.toml".into(), problem: None, keys: Arc::default() };
     State {
         policy: Arc::new(Policy::compile(sources, None)),
         files,

@@ -1,12 +1,12 @@
 //! The documents of peer lists, rules and target names that the configuration names: taken all together or not at all,
 //! and read again when one of them changes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use crate::{
     config::{Error, Placed, Problem},
     identity::{Fingerprint, Watch, files},
-    policy::{DocumentProblem, Format, Named, Resource, Resources, parse},
+    policy::{DocumentProblem, Format, Key, Named, Resource, Resources, parse},
 };
 
 /// Largest document, in bytes: a hundred thousand peers have a quarter of it.
@@ -20,6 +20,7 @@ pub(crate) struct PolicyFiles {
     files: Vec<Placed<PathBuf>>,
     watch: Watch,
     resources: Arc<Resources>,
+    keys: Vec<Arc<HashSet<Key>>>,
     states: Arc<[FileState]>,
     /// Since the files were last found bad.
     looks: Option<u32>,
@@ -31,15 +32,17 @@ pub(crate) struct FileState {
     pub(crate) path: PathBuf,
     /// Why its newest content is not in use.
     pub(crate) problem: Option<String>,
+    /// What it defines, as of its content in use.
+    pub(crate) keys: Arc<HashSet<Key>>,
 }
 
 impl PolicyFiles {
     /// Reads all documents. The first that does not hold what it should is the error.
     pub(crate) fn load(files: Vec<Placed<PathBuf>>) -> Result<Self, Error> {
         let watch = Watch::new(fingerprint(&files));
-        let resources = Arc::new(read(&files).map_err(|(_, error)| error)?);
-        let states = states(&files, None);
-        Ok(Self { files, watch, resources, states, looks: None })
+        let (resources, keys) = read(&files).map_err(|(_, error)| error)?;
+        let states = states(&files, &keys, None);
+        Ok(Self { files, watch, resources: Arc::new(resources), keys, states, looks: None })
     }
 
     /// What the last good documents say.
@@ -67,14 +70,15 @@ impl PolicyFiles {
             return None;
         }
         Some(match read {
-            Ok(resources) => {
+            Ok((resources, keys)) => {
                 self.resources = Arc::new(resources);
-                self.states = states(&self.files, None);
+                self.keys = keys;
+                self.states = states(&self.files, &self.keys, None);
                 self.looks = None;
                 Ok(self.resources.clone())
             }
             Err((number, error)) => {
-                self.states = states(&self.files, Some((number, error.to_string())));
+                self.states = states(&self.files, &self.keys, Some((number, error.to_string())));
                 self.looks = Some(0);
                 Err(())
             }
@@ -92,25 +96,38 @@ fn fingerprint(files: &[Placed<PathBuf>]) -> Fingerprint {
     Fingerprint::of(&files.iter().map(|file| &file.value).collect::<Vec<_>>())
 }
 
-fn states(files: &[Placed<PathBuf>], bad: Option<(usize, String)>) -> Arc<[FileState]> {
-    let state = |(number, file): (usize, &Placed<PathBuf>)| FileState {
+fn states(
+    files: &[Placed<PathBuf>],
+    keys: &[Arc<HashSet<Key>>],
+    bad: Option<(usize, String)>,
+) -> Arc<[FileState]> {
+    let state = |(number, (file, keys)): (usize, (&Placed<PathBuf>, &Arc<HashSet<Key>>))| FileState {
         path: file.value.clone(),
         problem: bad.as_ref().filter(|(bad, _)| *bad == number).map(|(_, problem)| problem.clone()),
+        keys: keys.clone(),
     };
-    files.iter().enumerate().map(state).collect()
+    files.iter().zip(keys).enumerate().map(state).collect()
 }
 
-/// All documents as one; or the number of the one that is at fault.
-fn read(files: &[Placed<PathBuf>]) -> Result<Resources, (usize, Error)> {
+/// All documents as one, and what each defines; or the number of the one that is at fault.
+fn read(files: &[Placed<PathBuf>]) -> Result<(Resources, Vec<Arc<HashSet<Key>>>), (usize, Error)> {
     let mut all = Resources::default();
+    let mut keys = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         let refuse = |error| (number, error);
         let resources = read_one(file).map_err(refuse)?;
+        keys.push(Arc::new(defined(&resources)));
         add(&mut all.peer_lists, resources.peer_lists, "peer list", file).map_err(refuse)?;
         add(&mut all.rules, resources.rules, "rule", file).map_err(refuse)?;
         add(&mut all.target_names, resources.target_names, "target name", file).map_err(refuse)?;
     }
-    Ok(all)
+    Ok((all, keys))
+}
+
+fn defined(resources: &Resources) -> HashSet<Key> {
+    let lists = resources.peer_lists.keys().cloned().map(Key::PeerList);
+    let rules = resources.rules.keys().cloned().map(Key::Rule);
+    lists.chain(rules).chain(resources.target_names.keys().cloned().map(Key::TargetName)).collect()
 }
 
 fn read_one(file: &Placed<PathBuf>) -> Result<Resources, Error> {

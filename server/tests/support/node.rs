@@ -61,8 +61,8 @@ impl Node {
         static NODES: AtomicU16 = AtomicU16::new(0);
         let [.., high, low] = std::process::id().to_be_bytes();
         let number = NODES.fetch_add(1, Ordering::Relaxed);
-        let [address, metrics] =
-            [18_080, 19_464].map(|port| SocketAddr::from(([127, 77 + (number % 100) as u8, high, low], port)));
+        let [address, metrics] = [18_080, 19_464]
+            .map(|port| SocketAddr::from(([127, 77 + (number % 100) as u8, high, low], port)));
         let config = format!(
             "state_directory = \"{}\"\n\
              [admin]\naddress = \"unix:{}\"\n\

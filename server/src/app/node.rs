@@ -1,0 +1,105 @@
+//! What operators are told of a running node: the verifier and the rest of the daemon as the admin API sees them.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alts_store::Revision;
+use tokio::sync::Semaphore;
+
+use crate::{
+    admin::{Decided, Decisions, FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
+    audit::Trail,
+    clock::Clock,
+    policy::Key,
+    verifier::{Certainty, Contact, Verifier},
+};
+
+/// A running node.
+pub(super) struct Standing {
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The engine of the store, if there is one.
+    pub(super) engine: Option<&'static str>,
+    pub(super) listeners: Vec<ListenerFacts>,
+    /// What is left of as many handshakes as are taken at once.
+    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) max_handshakes: usize,
+    pub(super) trail: Trail,
+    /// Seconds since 1970.
+    pub(super) started_at: u64,
+    pub(super) started: Instant,
+}
+
+#[tonic::async_trait]
+impl Decisions for Standing {
+    fn current(&self) -> Decided {
+        let state = self.verifier.state();
+        let is_unknown = self.verifier.certainty(self.clock.now().as_secs()) == Certainty::Unknown;
+        Decided {
+            policy: state.policy.clone(),
+            files: state.files.clone(),
+            stored: state.stored.clone(),
+            revision: state.revision,
+            unknown: is_unknown.then(|| state.contact.why_unknown()),
+            counts: state.counts,
+            foreign_keys: state.foreign_keys,
+            changed_at: state.changed_at,
+        }
+    }
+
+    fn file_of(&self, key: &Key) -> Option<PathBuf> {
+        let state = self.verifier.state();
+        state.file_states.iter().find(|file| file.keys.contains(key)).map(|file| file.path.clone())
+    }
+
+    async fn applied(&self, revision: Revision, patience: Duration) -> bool {
+        self.verifier.applied(revision, patience).await
+    }
+}
+
+impl Node for Standing {
+    fn facts(&self) -> NodeFacts {
+        let state = self.verifier.state();
+        let now = self.clock.now().as_secs();
+        let file = |file: &crate::verifier::FileState| FileFacts {
+            path: file.path.clone(),
+            problem: file.problem.clone(),
+        };
+        NodeFacts {
+            started_at: self.started_at,
+            uptime: self.clock.since(self.started),
+            troubles: troubles(&state.contact, state.copy_problem.as_deref()),
+            files: state.file_states.iter().map(file).collect(),
+            store: self.engine.map(|engine| store(engine, &state.contact, now, self.verifier.max_offline())),
+            listeners: self.listeners.clone(),
+            handshakes_in_progress: self.max_handshakes.saturating_sub(self.handshakes.available_permits())
+                as u64,
+            audit_dropped: self.trail.dropped(),
+        }
+    }
+}
+
+/// That nobody can say what holds is told with the policy.
+fn troubles(contact: &Contact, copy_problem: Option<&str>) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    if let Contact::Lost { since: Some(_), problem } = contact {
+        let text = format!("the store does not answer, and this node goes by its copy: {problem}");
+        troubles.push(Trouble { code: "store_offline", text, stops: false });
+    }
+    if let Some(problem) = copy_problem {
+        let text = format!("the store is not copied to this node: {problem}");
+        troubles.push(Trouble { code: "store_copy_failing", text, stops: false });
+    }
+    troubles
+}
+
+fn store(engine: &'static str, contact: &Contact, now: u64, offline_limit: Option<Duration>) -> StoreFacts {
+    let (connected, last_contact, problem) = match contact {
+        Contact::None | Contact::Live => (true, Some(now), None),
+        Contact::Lost { since, problem } => (false, *since, Some(problem.clone())),
+    };
+    StoreFacts { engine, connected, last_contact, offline_limit, bytes: None, max_bytes: None, problem }
+}
