@@ -83,7 +83,7 @@ fn revoked() -> CreateRevocationRequest {
 }
 
 fn taken_back() -> DeleteRevocationRequest {
-    DeleteRevocationRequest { name: format!("revocations/accounts/{WEB}"), revision: 0 }
+    DeleteRevocationRequest { name: format!("revocations/accounts/{WEB}"), ..Default::default() }
 }
 
 /// What a probe of the operator's platform is told.
