@@ -214,5 +214,10 @@ fn endpoint(url: &str) -> Result<String, Problem> {
         port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
             && !rest.contains(['/', '@', '?', '#', ' '])
     });
-    if good { Ok(url.trim_end_matches('/').to_owned()) } else { Err(Problem::EtcdEndpoint(url.to_owned())) }
+    if good {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    // What stands before an @ may be a password.
+    let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
+    Err(Problem::EtcdEndpoint(shown))
 }

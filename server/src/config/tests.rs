@@ -4,6 +4,8 @@ use alts_handshake::Identity;
 
 use super::*;
 
+mod policy;
+
 const GOOD: &str = r#"[handshaker]
 max_concurrent_streams = 7
 

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
+    mem,
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -60,8 +61,8 @@ impl Node {
         static NODES: AtomicU16 = AtomicU16::new(0);
         let [.., high, low] = std::process::id().to_be_bytes();
         let number = NODES.fetch_add(1, Ordering::Relaxed);
-        let [address, metrics] =
-            [18_080, 19_464].map(|port| SocketAddr::from(([127, 77, high, low], port + number)));
+        let [address, metrics] = [18_080, 19_464]
+            .map(|port| SocketAddr::from(([127, 77 + (number % 100) as u8, high, low], port)));
         let config = format!(
             "state_directory = \"{}\"\n\
              [admin]\naddress = \"unix:{}\"\n\
@@ -132,6 +133,13 @@ impl Node {
         let pid = Pid::from_raw(self.child.id().try_into().expect("a pid is an i32"));
         kill(pid, Signal::SIGTERM).expect("it can be signalled");
         self.child.wait().expect("it can be waited for")
+    }
+
+    /// Ends it, and starts another in its directory, with another configuration.
+    pub(crate) fn again(mut self, config: &str) -> Self {
+        assert!(self.stop().success(), "{}", self.log());
+        let emptied = tempfile::tempdir().expect("there is room");
+        Self::start_in(mem::replace(&mut self.directory, emptied), config)
     }
 
     /// The addresses of its handshaker, as a command line has them.

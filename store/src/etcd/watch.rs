@@ -126,6 +126,13 @@ impl Watching {
         if response.canceled() {
             return Err(cancelled(response.cancel_reason()));
         }
+        if response.created() {
+            // The question before the watch may have been answered by another etcd than the one that watches now.
+            let at = header_revision(response.header().map(etcd_client::ResponseHeader::revision))?;
+            if at < self.told {
+                return Err(Error::Compacted { oldest: at });
+            }
+        }
         let mut changes = Vec::new();
         for event in response.events() {
             let change = change(event, &self.ours)?;
