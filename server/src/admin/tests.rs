@@ -375,6 +375,24 @@ async fn keeper() -> Kept {
     Kept { keeper, current }
 }
 
+/// A certificate, and what names it.
+pub(crate) struct Named {
+    pub(crate) pem: String,
+    pub(crate) issuer: String,
+    pub(crate) serial: String,
+    pub(crate) key_sha256: String,
+}
+
+/// One that a signing service has made, as its keeper tells of it.
+pub(crate) async fn certificate_pem() -> Named {
+    let kept = keeper().await;
+    let status = kept.status().remove(0);
+    let chain = kept.chain(status.identity.account()).expect("it is made at the start");
+    let facts = status.certificate.expect("it is made at the start").facts;
+    let (issuer, serial) = (facts.issuer, facts.serial);
+    Named { pem: resource::chain_pem(&chain), issuer, serial, key_sha256: hex::encode(facts.key_sha256) }
+}
+
 #[tokio::test]
 async fn the_keeper_of_the_node_is_asked_and_renews() {
     let kept = keeper().await;

@@ -139,3 +139,58 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a line of a shell, as far as examples use one: quotes, and what comes before a pipe or a file.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        for char in line.chars() {
+            match char {
+                '\'' => quoted = !quoted,
+                '|' | '>' if !quoted => break,
+                ' ' if !quoted => words.push(std::mem::take(&mut word)),
+                char => word.push(char),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    fn examples(command: &clap::Command, found: &mut Vec<String>) {
+        let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        found.extend(
+            help.lines().filter_map(|line| line.strip_prefix("  altsd ")).map(|line| format!("altsd {line}")),
+        );
+        command.get_subcommands().for_each(|command| examples(command, found));
+    }
+
+    #[test]
+    fn every_example_of_the_help_can_be_typed() {
+        let mut found = Vec::new();
+        examples(&Cli::command(), &mut found);
+        assert!(found.len() > 40, "{}", found.len());
+        for example in found {
+            if let Err(error) = Cli::try_parse_from(words(&example)) {
+                panic!("{example}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let mut commands = command.get_subcommands().peekable();
+            if commands.peek().is_none() {
+                assert!(command.get_after_long_help().is_some(), "{}", command.get_name());
+            }
+            commands.for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

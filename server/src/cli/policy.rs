@@ -169,3 +169,6 @@ pub(super) async fn run(args: Args, now: u64) -> Result<ExitCode, Error> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

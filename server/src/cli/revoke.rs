@@ -210,3 +210,6 @@ async fn open(asking: &Asking) -> Result<(Daemon<'_>, RevocationsClient<Channel>
     let client = RevocationsClient::new(daemon.channel.clone());
     Ok((daemon, client))
 }
+
+#[cfg(test)]
+mod tests;
