@@ -1,6 +1,6 @@
 //! `altsd revoke`: what is no longer trusted, for operators.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alts_proto::{
     Timestamp,
@@ -159,8 +159,8 @@ pub(super) async fn run(args: Args, now: u64) -> Result<(), Error> {
     }
 }
 
-fn leaf(file: &PathBuf) -> Result<alts_handshake::CertificateFacts, Error> {
-    let refused = |problem| Error::File { file: file.clone(), problem };
+fn leaf(file: &Path) -> Result<alts_handshake::CertificateFacts, Error> {
+    let refused = |problem| Error::File { file: file.to_owned(), problem };
     let mut certificates = pem::certificates(file).map_err(refused)?.into_iter();
     certificates.next().ok_or_else(|| refused("it has no certificate".to_owned()))
 }

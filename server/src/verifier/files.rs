@@ -109,8 +109,11 @@ fn states(
     files.iter().zip(keys).enumerate().map(state).collect()
 }
 
+/// All documents as one, and what each of them defines.
+type Content = (Resources, Vec<Arc<HashSet<Key>>>);
+
 /// All documents as one, and what each defines; or the number of the one that is at fault.
-fn read(files: &[Placed<PathBuf>]) -> Result<(Resources, Vec<Arc<HashSet<Key>>>), (usize, Error)> {
+fn read(files: &[Placed<PathBuf>]) -> Result<Content, (usize, Error)> {
     let mut all = Resources::default();
     let mut keys = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {

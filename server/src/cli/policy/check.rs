@@ -183,7 +183,7 @@ impl View {
         if let Some(message) = &self.message {
             text += &format!("  {message}\n");
         }
-        if let Some(shadow) = &self.shadow {
+        if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.allowed != self.allowed) {
             let verdict = verdict(shadow.allowed, &shadow.reason, shadow.rule.as_deref());
             text += &format!("  with shadow rules in force: {verdict}");
         }
