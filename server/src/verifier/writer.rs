@@ -48,6 +48,8 @@ enum Event {
     Files(Arc<Resources>, Arc<[FileState]>),
     FilesBad(Arc<[FileState]>),
     Store(Update),
+    /// Files or the store are not followed any more.
+    Ended,
 }
 
 impl Event {
@@ -87,9 +89,13 @@ async fn follow_store(mut store: mpsc::Receiver<Update>, events: mpsc::Sender<Ev
             return;
         }
     }
+    let _ = events.send(Event::Ended).await;
 }
 
 async fn follow_files(mut files: PolicyFiles, events: mpsc::Sender<Event>) {
+    if files.states().is_empty() {
+        return events.closed().await;
+    }
     let mut ticks = interval(POLL);
     loop {
         ticks.tick().await;
@@ -99,6 +105,7 @@ async fn follow_files(mut files: PolicyFiles, events: mpsc::Sender<Event>) {
         })
         .await
         else {
+            let _ = events.send(Event::Ended).await;
             return;
         };
         files = kept;
@@ -174,11 +181,14 @@ impl Writer {
         let _ = timeout(PATIENCE, everything).await;
     }
 
-    /// Works until nobody has anything to say any more.
+    /// Works until somebody has nothing to say any more.
     fn run(mut self, mut events: mpsc::Receiver<Event>, verifier: &Verifier) {
         let mut waiting = Vec::new();
         while events.blocking_recv_many(&mut waiting, MAX_WAITING) > 0 {
             for event in waiting.drain(..) {
+                if matches!(event, Event::Ended) {
+                    return;
+                }
                 self.take(event);
             }
             self.publish(verifier);
@@ -205,6 +215,7 @@ impl Writer {
                 }
             }
             Event::Store(update) => self.take_update(update),
+            Event::Ended => {}
         }
     }
 

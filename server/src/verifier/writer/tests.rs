@@ -245,6 +245,13 @@ async fn a_copy_is_gone_by_from_the_start_and_without_one_nobody_is_admitted() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_followed_any_more_is_told_of() {
+    let Bench { verifier: _verifier, updates, _ended: ended, .. } = Bench::empty(Action::Allow).await;
+    drop(updates);
+    timeout(PATIENT, ended).await.expect("it is told").expect_err("nothing is sent");
+}
+
+#[tokio::test]
 async fn who_waits_for_a_change_hears_of_it_or_that_it_took_too_long() {
     let mut bench = Bench::empty(Action::Allow).await;
     assert!(bench.verifier.applied(Revision(1), PATIENT).await);
