@@ -1,27 +1,28 @@
 //! The composition root: the only file that names concrete back ends, the system's clock and its randomness.
 
+mod certificates;
+mod open_files;
+mod signals;
 mod store;
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use alts_handshake::SystemRandom;
-use alts_store::Store;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
     sync::{Semaphore, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 use tonic::service::Routes;
 
+use self::{signals::Signals, store::Deciding};
 use crate::{
     admin::{self, Kept, ListenerFacts, Standing},
     attest::{Attestor, AttestorProblem},
     audit::{self, Output, Trail},
     clock::{Clock, SystemClock},
-    config::{self, Ca, Callers, Configured, Launch, Limits, Source},
+    config::{self, Ca, Callers, Launch, Limits, Source},
     handshaker::{
         Attestation, Entitlement, Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts, WhoAmI,
     },
@@ -30,14 +31,14 @@ use crate::{
         Random, dev,
         external::{self, ExecSource},
         files,
-        keeper::{self, Issued, Keeper, TrustSettings},
+        keeper::Keeper,
         signing::{self, SigningService, SigningSettings},
     },
-    metrics::{self, Metrics},
+    metrics,
     readiness::readiness,
     shares::Shares,
     snapshot::Snapshot,
-    verifier::{PolicyFiles, Verifier, writer},
+    verifier::PolicyFiles,
 };
 
 /// How long streams in progress may take to end once the daemon is told to stop.
@@ -60,7 +61,7 @@ pub(crate) enum Error {
     #[error("callers cannot be told apart: {0}")]
     Attestor(#[from] AttestorProblem),
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(store::Error),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -75,6 +76,15 @@ pub(crate) enum Error {
     Ended(String),
     #[error("peer lists and revocations are not followed any more: this is a mistake in altsd")]
     DecidingEnded,
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Config(error) => Self::Config(error),
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// The clock of the machine.
@@ -135,7 +145,7 @@ pub(crate) fn open_signing_service(settings: &SigningSettings) -> Result<Signing
 
 /// Serves until the process is told to end, by SIGTERM or SIGINT. A second signal ends it at once.
 pub(crate) fn serve(launch: Launch, runtime: Runtime) -> Result<(), Error> {
-    raise_open_files(&launch);
+    open_files::raise(&launch);
     let (trail, writing) = audit::start(&launch.audit, clock())?;
     let served = runtime.block_on(serve_until_told(launch, trail));
     // Streams that are still open are dropped with it, and go into the trail as abandoned.
@@ -185,7 +195,7 @@ async fn start(
     let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let workloads = launch.workloads.clone();
     let attestation = Arc::new(Attestation { attestor, workloads });
-    let (keeper, current) = Keeper::start(keeping(launch, clock.clone(), random())?)?;
+    let (keeper, current) = Keeper::start(certificates::keeping(launch, clock.clone(), random())?)?;
     let deciding = Deciding::start(launch, clock.clone()).await?;
     let verifier = deciding.verifier.clone();
     let handshakes = Arc::new(Semaphore::new(launch.limits.max_handshakes));
@@ -257,75 +267,6 @@ async fn start(
     Ok((serving, deciding.ended))
 }
 
-/// What decides on peers.
-struct Deciding {
-    verifier: Arc<Verifier>,
-    /// Where operators put their decisions, if there is such a place.
-    store: Option<Arc<dyn Store>>,
-    engine: Option<&'static str>,
-    /// Resolves if nobody keeps the verifier current any more.
-    ended: oneshot::Receiver<()>,
-}
-
-impl Deciding {
-    /// Opens the store and waits, for a bounded time, for its first word.
-    async fn start(launch: &Launch, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let files = PolicyFiles::load(launch.policy.files.clone())?;
-        let opened = match &launch.store {
-            Some(settings) => Some(store::open(settings, clock.clone()).await?),
-            None => None,
-        };
-        let (store, engine, max_offline, updates) = match opened {
-            Some(opened) => {
-                (Some(opened.store), Some(opened.engine), opened.max_offline, Some(opened.updates))
-            }
-            None => (None, None, None, None),
-        };
-        let observer = Arc::new(Metrics);
-        let default = launch.policy.default;
-        let parts = writer::Parts { default, files, store: updates, max_offline, clock, observer };
-        let (verifier, ended) = writer::start(parts).await;
-        Ok(Self { verifier, store, engine, ended })
-    }
-}
-
-/// What the keeper of certificates is made of.
-fn keeping(launch: &Launch, clock: Arc<dyn Clock>, random: Random) -> Result<keeper::Parts, Error> {
-    let now = clock.now();
-    let skew_allowance = launch.limits.clock_skew;
-    let mut trust = TrustSettings { files: Vec::new(), fixed: Vec::new(), skew_allowance };
-    let (files, issued) = match &launch.source {
-        Source::Dev { user } => {
-            let (service, identity) = dev::service(user, now, random.clone())?;
-            trust.fixed = service.roots();
-            (Vec::new(), vec![Issued { identity, source: Arc::new(service), at_start: true }])
-        }
-        Source::Configured(Configured { files, issued, ca }) => {
-            trust.files.clone_from(&files.trust);
-            let source: Option<Arc<dyn crate::identity::Source>> = match ca {
-                Some(Ca::SigningService(settings)) => {
-                    let service = SigningService::open_or_create(settings, now, random.clone())?;
-                    trust.fixed = service.roots();
-                    Some(Arc::new(service))
-                }
-                Some(Ca::External(settings)) => {
-                    Some(Arc::new(ExecSource::new(settings.clone(), random.clone())?))
-                }
-                None => None,
-            };
-            // The reader of the configuration has seen to it that there is a source if anything is issued.
-            let issued = issued.iter().zip(source.iter().cycle()).map(|(identity, source)| Issued {
-                identity: identity.clone(),
-                source: source.clone(),
-                at_start: launch.listeners.iter().any(|one| one.callers == Callers::Fixed(identity.clone())),
-            });
-            (files.identities.clone(), issued.collect())
-        }
-    };
-    let observer = Arc::new(Metrics);
-    Ok(keeper::Parts { clock, random, observer, trust, files, issued, poll: keeper::POLL })
-}
-
 /// Places for handshakes in progress, for each account that a caller may have.
 fn places(launch: &Launch) -> HashMap<String, Arc<Semaphore>> {
     let fixed = launch.listeners.iter().filter_map(|listener| match &listener.callers {
@@ -357,40 +298,6 @@ fn listener_limits(limits: &Limits, callers: &Callers) -> ListenerLimits {
     }
 }
 
-/// Room for file descriptors beside those of connections.
-const OTHER_FILES: u64 = 512;
-
-/// File descriptors that one connection takes: its own, and three by which its caller is held fast, the process, its
-/// directory and its executable. Only where several processes have a TCP connection, it takes three for each.
-const FILES_OF_A_CONNECTION: usize = 4;
-
-/// Raises the limit of open files to what the configured connections need, and says so if it cannot be. No higher:
-/// the commands of an operator inherit it, and some close every descriptor that they might have.
-fn raise_open_files(launch: &Launch) {
-    let connections = launch.listeners.len() * launch.limits.max_connections;
-    let needed = (connections * FILES_OF_A_CONNECTION) as u64 + OTHER_FILES;
-    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let raised = open_files(needed, soft, hard);
-        if raised > soft {
-            setrlimit(Resource::RLIMIT_NOFILE, raised, hard)?;
-        }
-        Ok(raised)
-    });
-    match allowed {
-        Ok(allowed) if allowed >= needed => {}
-        Ok(allowed) => tracing::warn!(
-            "{needed} open files may be needed and {allowed} are allowed; raise the limit (LimitNOFILE=, ulimit -n) \
-             or lower max_connections"
-        ),
-        Err(problem) => tracing::warn!("the limit of open files cannot be raised: {problem}"),
-    }
-}
-
-/// The limit to have where `soft` is the one there is.
-fn open_files(needed: u64, soft: u64, hard: u64) -> u64 {
-    needed.min(hard).max(soft)
-}
-
 fn announce(launch: &Launch) {
     for listener in &launch.listeners {
         tracing::info!(address = %listener.address, callers = %listener.callers, "serving handshakes");
@@ -420,43 +327,5 @@ fn describe(ended: Option<Result<Result<(), tonic::transport::Error>, tokio::tas
         Some(Ok(Err(error))) => error.to_string(),
         Some(Err(error)) => error.to_string(),
         Some(Ok(Ok(()))) | None => "it stopped without being told to".to_owned(),
-    }
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_of_open_files_is_raised_to_what_is_needed_and_never_lowered() {
-        let table = [
-            (5_000, 1_024, 1 << 30, 5_000),
-            (5_000, 1_024, 4_096, 4_096),
-            (5_000, 8_192, 1 << 30, 8_192),
-            (5_000, u64::MAX, u64::MAX, u64::MAX),
-            (5_000, 1_024, u64::MAX, 5_000),
-        ];
-        for (needed, soft, hard, expected) in table {
-            assert_eq!(open_files(needed, soft, hard), expected, "{soft} {hard}");
-        }
     }
 }

@@ -1,14 +1,19 @@
-//! Which store the configuration means, and who follows it: the only place that names the engines.
+//! What decides on peers: which store the configuration means, and who follows it. The only place that names the engines.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use alts_store::{MemoryStore, ReplicaSettings, SledStore, Store, Update, follow};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 
 use crate::{
     clock::Clock,
-    config::{self, Database, StoreSettings},
+    config::{self, Database, Launch, StoreSettings},
     identity::{StateDirectory, StateProblem},
+    metrics::Metrics,
+    verifier::{PolicyFiles, Verifier, writer},
 };
 
 /// Under the state directory: what operators decided on this node, and what a fleet did.
@@ -29,17 +34,49 @@ pub(crate) enum Error {
     Panicked,
 }
 
+/// What decides on peers.
+pub(super) struct Deciding {
+    pub(super) verifier: Arc<Verifier>,
+    /// Where operators put their decisions, if there is such a place.
+    pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) engine: Option<&'static str>,
+    /// Resolves if nobody keeps the verifier current any more.
+    pub(super) ended: oneshot::Receiver<()>,
+}
+
+impl Deciding {
+    /// Opens the store and waits, for a bounded time, for its first word.
+    pub(super) async fn start(launch: &Launch, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let files = PolicyFiles::load(launch.policy.files.clone())?;
+        let opened = match &launch.store {
+            Some(settings) => Some(open(settings, clock.clone()).await?),
+            None => None,
+        };
+        let (store, engine, max_offline, updates) = match opened {
+            Some(opened) => {
+                (Some(opened.store), Some(opened.engine), opened.max_offline, Some(opened.updates))
+            }
+            None => (None, None, None, None),
+        };
+        let observer = Arc::new(Metrics);
+        let default = launch.policy.default;
+        let parts = writer::Parts { default, files, store: updates, max_offline, clock, observer };
+        let (verifier, ended) = writer::start(parts).await;
+        Ok(Self { verifier, store, engine, ended })
+    }
+}
+
 /// A store, and what it says.
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) updates: mpsc::Receiver<Update>,
+struct Opened {
+    store: Arc<dyn Store>,
+    updates: mpsc::Receiver<Update>,
     /// How long its last word counts.
-    pub(super) max_offline: Option<Duration>,
-    pub(super) engine: &'static str,
+    max_offline: Option<Duration>,
+    engine: &'static str,
 }
 
 /// Opens the store and follows it. Of a store that is elsewhere nothing is waited for.
-pub(super) async fn open(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
+async fn open(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
     match settings {
         StoreSettings::Memory => Ok(of_node(Arc::new(MemoryStore::new()), "memory", clock)),
         StoreSettings::Sled(database) => Ok(of_node(open_database(database, OWN).await?, "sled", clock)),
