@@ -194,9 +194,8 @@ fn the_guide_for_operators_shows_commands_that_exist() {
     let mut shown = 0;
     for command in commands {
         shown += 1;
-        // What a shell would make of the rest is not for altsd.
-        let words: Vec<_> = command.split(['|', '>']).next().unwrap_or_default().split(' ').collect();
-        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        let mut words = words(command);
+        words.push("--help".to_owned());
         let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_altsd"))
             .env_clear()
             .args(&words)
@@ -205,6 +204,75 @@ fn the_guide_for_operators_shows_commands_that_exist() {
         assert!(status.success(), "{command}: {}", String::from_utf8_lossy(&stderr));
     }
     assert!(shown >= 6, "{shown}");
+}
+
+#[test]
+fn the_table_of_the_admin_api_lists_every_reason_that_exists_and_no_other() {
+    let (_, table) = OPERATING.split_once("### The admin API\n").expect("there is a section");
+    let (table, _) = table.split_once("\n## ").expect("something follows");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let listed: BTreeSet<_> = rows
+        .flat_map(|(reasons, _)| reasons.split(", "))
+        .map(|reason| reason.trim_matches('`').to_owned())
+        .collect();
+    let existing = reasons_of_the_admin_api();
+    let missing: Vec<_> = existing.difference(&listed).collect();
+    let invented: Vec<_> = listed.difference(&existing).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in the table: {missing:?}; only there: {invented:?}"
+    );
+}
+
+/// Every reason that stands as a literal where the admin API refuses, and those of the policy and the store.
+fn reasons_of_the_admin_api() -> BTreeSet<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin");
+    let mut reasons = BTreeSet::from(["admin_denied".to_owned()]);
+    for directory in [directory.clone(), directory.join("revocations")] {
+        for entry in fs::read_dir(directory).expect("it is there") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() || path.file_name().is_some_and(|name| name == "tests.rs") {
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("it can be read");
+            let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+            // `refuse(code, "reason", …)`, `invalid("reason", …)`, and constants of kinds.
+            let calls = after(source, "refuse(").filter(|(declared, _)| !declared);
+            let of_calls = calls.filter_map(|(_, text)| literal(text.split_once(", ")?.1));
+            let of_check = after(source, "invalid(").filter_map(|(_, text)| literal(text));
+            let of_kinds = after(source, "UNKNOWN: &'static str =").filter_map(|(_, text)| literal(text));
+            reasons.extend(of_calls.chain(of_check).chain(of_kinds));
+        }
+    }
+    let tables = [
+        (include_str!("../src/policy/problem.rs"), "fn code(&self)"),
+        (include_str!("../../store/src/lib.rs"), "fn reason(&self)"),
+    ];
+    for (source, function) in tables {
+        let (_, table) = source.split_once(function).expect("each error has a reason");
+        let (table, _) = table.split_once("\n    }\n").expect("it ends");
+        reasons.extend(after(table, "=> ").filter_map(|(_, text)| literal(text)));
+    }
+    // A conflict of the store is told as one of revisions.
+    reasons.remove("store_conflict");
+    reasons.insert("revision_conflict".to_owned());
+    reasons
+}
+
+/// The words of a line, as far as the guide uses a shell: quotes, and nothing from a pipe or a file on.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for char in line.chars() {
+        match char {
+            '\'' => quoted = !quoted,
+            '|' | '>' if !quoted => break,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            char => word.push(char),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// The cells of each row of the table.
