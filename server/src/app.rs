@@ -15,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 use tonic::service::Routes;
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use self::{signals::Signals, store::Deciding};
 use crate::{
@@ -193,8 +194,6 @@ async fn start(
     let clock = clock();
     let (started_at, started) = (clock.now().as_secs(), clock.monotonic());
     let attestor = Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
-    let workloads = launch.workloads.clone();
-    let attestation = Arc::new(Attestation { attestor, workloads });
     let (keeper, current) = Keeper::start(certificates::keeping(launch, clock.clone(), random())?)?;
     let deciding = Deciding::start(launch, clock.clone()).await?;
     let verifier = deciding.verifier.clone();
@@ -212,7 +211,6 @@ async fn start(
     });
     let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
     let (health, follow) = health::health(ready).await;
-    let admin = launch.admin.as_ref().map(admin::open).transpose()?;
     let shared = Arc::new(Shared {
         current: current.clone(),
         keeper: keeper.clone(),
@@ -225,23 +223,9 @@ async fn start(
         unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
     });
-    let mut opened = Vec::new();
-    for configured in &launch.listeners {
-        let entitlement = match &configured.callers {
-            Callers::Fixed(identity) => Entitlement::Fixed(identity.clone()),
-            Callers::Attested => Entitlement::Attested(attestation.clone()),
-        };
-        let handshaker =
-            Handshaker::new(shared.clone(), entitlement.clone(), &configured.address).into_server();
-        let whoami = WhoAmI::new(entitlement).into_server();
-        let services = Routes::new(handshaker).add_service(whoami).add_service(health.clone());
-        opened.push((
-            Listener::open(&configured.address)?,
-            services,
-            listener_limits(&launch.limits, &configured.callers),
-        ));
-    }
-    if let (Some(listener), Some(settings)) = (admin, &launch.admin) {
+    let attestation = Arc::new(Attestation { attestor, workloads: launch.workloads.clone() });
+    let mut opened = open_handshakers(launch, &shared, &attestation, &health)?;
+    if let Some(settings) = &launch.admin {
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
         let services = admin::services(admin::Parts {
@@ -254,8 +238,37 @@ async fn start(
             trail,
             stopped: stopped.clone(),
         });
-        opened.push((listener, services, limits));
+        opened.push((admin::open(settings)?, services, limits));
     }
+    tokio::spawn(follow);
+    Ok((serve_all(opened, stopped), deciding.ended))
+}
+
+/// A socket, and what is served there.
+type Opened = (Listener, Routes, ListenerLimits);
+
+fn open_handshakers(
+    launch: &Launch,
+    shared: &Arc<Shared>,
+    attestation: &Arc<Attestation>,
+    health: &HealthServer<HealthService>,
+) -> Result<Vec<Opened>, Error> {
+    let open = |configured: &config::Listener| {
+        let entitlement = match &configured.callers {
+            Callers::Fixed(identity) => Entitlement::Fixed(identity.clone()),
+            Callers::Attested => Entitlement::Attested(attestation.clone()),
+        };
+        let handshaker =
+            Handshaker::new(shared.clone(), entitlement.clone(), &configured.address).into_server();
+        let whoami = WhoAmI::new(entitlement).into_server();
+        let services = Routes::new(handshaker).add_service(whoami).add_service(health.clone());
+        let limits = listener_limits(&launch.limits, &configured.callers);
+        Ok((Listener::open(&configured.address)?, services, limits))
+    };
+    launch.listeners.iter().map(open).collect()
+}
+
+fn serve_all(opened: Vec<Opened>, stopped: &watch::Receiver<()>) -> Serving {
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {
         let mut stopped = stopped.clone();
@@ -263,8 +276,7 @@ async fn start(
         let stop = async move { while stopped.changed().await.is_ok() {} };
         serving.spawn(listener.serve(services, limits, stop));
     }
-    tokio::spawn(follow);
-    Ok((serving, deciding.ended))
+    serving
 }
 
 /// Places for handshakes in progress, for each account that a caller may have.
