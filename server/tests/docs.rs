@@ -228,7 +228,7 @@ fn the_table_of_the_admin_api_lists_every_reason_that_exists_and_no_other() {
 fn reasons_of_the_admin_api() -> BTreeSet<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin");
     let mut reasons = BTreeSet::from(["admin_denied".to_owned()]);
-    for directory in [directory.clone(), directory.join("revocations")] {
+    for directory in [directory.clone(), directory.join("revocations"), directory.join("shelf")] {
         for entry in fs::read_dir(directory).expect("it is there") {
             let path = entry.expect("it can be listed").path();
             if path.is_dir() || path.file_name().is_some_and(|name| name == "tests.rs") {

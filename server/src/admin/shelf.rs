@@ -7,9 +7,11 @@ use alts_proto::{
     FieldMask,
     altsd::{DeleteResponse, Origin, ResourceState},
 };
-use alts_store::{Entry as StoreEntry, Error as StoreError, Expected, Revision, Store};
+use alts_store::{Error as StoreError, Expected, Revision, Store};
 use tonic::{Code, Status};
 
+use self::held::{Held, changed_since, held, read, remembered, unknown, unreadable, write};
+pub(super) use self::held::{list_unknown, number, revision};
 use super::{
     access::Operator,
     decisions::{Decided, Decisions},
@@ -18,6 +20,8 @@ use super::{
     refusal::{by_store, conflict, invalid, refuse, store_missing},
 };
 use crate::policy::{Entry, Name, PeerList, Resource, Rule};
+
+mod held;
 
 /// How long an answer waits for this node to decide by what was written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,12 +37,6 @@ const OF_FILE: &str = "#file";
 pub(super) struct Shelf {
     store: Option<Arc<dyn Store>>,
     decisions: Arc<dyn Decisions>,
-}
-
-/// A resource of the store.
-pub(super) struct Held<T: Resource> {
-    pub(super) entry: Entry<T>,
-    pub(super) revision: Revision,
 }
 
 /// A resource and whether it counts.
@@ -205,8 +203,9 @@ impl Shelf {
                 return Ok(self.show(&row, &self.decisions.current()));
             }
             self.know_lists(value.lists()).await?;
+            let what = if found.is_some() { "updated" } else { "created" };
             match write(store, key, &value, found.map_or(Expected::Absent, Expected::At)).await {
-                Ok(revision) => return Ok(self.written(by, "updated", key, value, revision).await),
+                Ok(revision) => return Ok(self.written(by, what, key, value, revision).await),
                 Err(StoreError::Conflict { .. }) if seen.is_none() => {}
                 Err(error) => return Err(by_store(&error)),
             }
@@ -377,54 +376,6 @@ impl Shelf {
     }
 }
 
-pub(super) fn list_unknown(list: &Name) -> Status {
-    let text = format!("there is no list {list}; create it first, or remove it from the rule");
-    refuse(Code::FailedPrecondition, "list_unknown", &text)
-}
-
-/// The revision that a request has seen; `None` if it says none.
-pub(super) fn revision(seen: i64) -> Result<Option<Revision>, Status> {
-    match u64::try_from(seen) {
-        Ok(0) => Ok(None),
-        Ok(seen) => Ok(Some(Revision(seen))),
-        Err(_) => {
-            let text = format!("revision is {seen}; give the one that was seen, or 0 for whatever is there");
-            Err(refuse(Code::InvalidArgument, "revision_invalid", &text))
-        }
-    }
-}
-
-/// A revision as messages have it: stores count to far less than 2^63.
-pub(super) fn number(revision: Revision) -> i64 {
-    i64::try_from(revision.0).unwrap_or(i64::MAX)
-}
-
-/// What the store has under a key.
-async fn held<T: Managed>(store: &dyn Store, key: &T::Key) -> Result<Option<Held<T>>, StoreError> {
-    let entry = store.get(&T::stored_under(key).to_text()).await?;
-    Ok(entry.map(|entry| read::<T>(key, &entry)))
-}
-
-async fn write<T: Managed>(
-    store: &dyn Store,
-    key: &T::Key,
-    value: &T,
-    expected: Expected,
-) -> Result<Revision, StoreError> {
-    store.transact(vec![T::KIND.put(&key.to_string(), &value.to_record(), expected)?]).await
-}
-
-pub(super) fn read<T: Managed>(key: &T::Key, entry: &StoreEntry) -> Held<T> {
-    let value = T::KIND.decode(entry).ok().and_then(|record| T::from_record(record.value).ok());
-    Held { entry: Entry::under(key, value), revision: entry.revision }
-}
-
-/// What this node decides by, when the store does not answer.
-fn remembered<T: Managed>(decided: &Decided, key: &T::Key) -> Option<Held<T>> {
-    let entry = T::of(&decided.stored).get(key)?.clone();
-    Some(Held { entry, revision: Revision(0) })
-}
-
 fn place<T: Managed>(row: &Row<T>) -> (&T::Key, bool) {
     (&row.key, row.revision.is_none())
 }
@@ -439,18 +390,5 @@ fn after<T: Managed>(token: &str) -> Result<Option<(T::Key, bool)>, Status> {
     Ok(Some((key, of_file)))
 }
 
-fn unknown<T: Managed>(key: &T::Key) -> Status {
-    let text = format!("there is no {} {key}; `altsd policy list` shows what there is", T::WORD);
-    refuse(Code::NotFound, T::UNKNOWN, &text)
-}
-
-fn unreadable<T: Managed>(key: &T::Key) -> Status {
-    let text = format!("the record of {} {key} cannot be read; replace or delete it", T::WORD);
-    refuse(Code::FailedPrecondition, "record_unreadable", &text)
-}
-
-fn changed_since<T: Managed>(key: &T::Key, found: Option<Revision>) -> Status {
-    let now =
-        found.map_or("it is not in the store any more".to_owned(), |at| format!("it has revision {at}"));
-    conflict(&format!("{} {key} has changed: {now}", T::WORD))
-}
+#[cfg(test)]
+mod tests;
