@@ -198,6 +198,7 @@ async fn start(
     let deciding = Deciding::start(launch, clock.clone()).await?;
     let verifier = deciding.verifier.clone();
     let handshakes = Arc::new(Semaphore::new(launch.limits.max_handshakes));
+    let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
     let standing = Arc::new(Standing {
         verifier: verifier.clone(),
         clock: clock.clone(),
@@ -208,8 +209,8 @@ async fn start(
         trail: trail.clone(),
         started_at,
         started,
+        ready: ready.clone(),
     });
-    let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
     let (health, follow) = health::health(ready).await;
     let shared = Arc::new(Shared {
         current: current.clone(),

@@ -4083,14 +4083,8 @@ pub mod node_status {
         /// The last change that this node knows.
         #[prost(int64, tag = "5")]
         pub revision: i64,
-        /// Bytes of keys and values; 0 if that is not known.
-        #[prost(int64, tag = "6")]
-        pub size_bytes: i64,
-        /// The most of them; 0 if that is not known.
-        #[prost(int64, tag = "7")]
-        pub max_size_bytes: i64,
         /// Why it does not answer; empty if it does.
-        #[prost(string, tag = "8")]
+        #[prost(string, tag = "6")]
         pub problem: ::prost::alloc::string::String,
     }
     /// A socket that handshakes are asked on.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alts_store::Revision;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     decisions::{Decided, Decisions},
@@ -34,6 +34,8 @@ pub(crate) struct Standing {
     /// Seconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) started: Instant,
+    /// Whether handshakes are served.
+    pub(crate) ready: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
@@ -70,6 +72,7 @@ impl Node for Standing {
         let file = |file: &FileState| FileFacts { path: file.path.clone(), problem: file.problem.clone() };
         NodeFacts {
             started_at: self.started_at,
+            ready: *self.ready.borrow(),
             uptime: self.clock.since(self.started),
             troubles: troubles(&state.contact, state.copy_problem.as_deref()),
             files: state.file_states.iter().map(file).collect(),
@@ -87,11 +90,11 @@ fn troubles(contact: &Contact, copy_problem: Option<&str>) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Contact::Lost { since: Some(_), problem } = contact {
         let text = format!("the store does not answer, and this node goes by its copy: {problem}");
-        troubles.push(Trouble { code: "store_offline", text, stops: false });
+        troubles.push(Trouble { code: "store_offline", text });
     }
     if let Some(problem) = copy_problem {
         let text = format!("the store is not copied to this node: {problem}");
-        troubles.push(Trouble { code: "store_copy_failing", text, stops: false });
+        troubles.push(Trouble { code: "store_copy_failing", text });
     }
     troubles
 }
@@ -101,5 +104,5 @@ fn store(engine: &'static str, contact: &Contact, now: u64, offline_limit: Optio
         Contact::None | Contact::Live => (true, Some(now), None),
         Contact::Lost { since, problem } => (false, *since, Some(problem.clone())),
     };
-    StoreFacts { engine, connected, last_contact, offline_limit, bytes: None, max_bytes: None, problem }
+    StoreFacts { engine, connected, last_contact, offline_limit, problem }
 }

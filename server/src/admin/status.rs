@@ -35,6 +35,8 @@ pub(crate) trait Node: Send + Sync + 'static {
 pub(crate) struct NodeFacts {
     pub(crate) started_at: u64,
     pub(crate) uptime: Duration,
+    /// Whether it serves, as its health says.
+    pub(crate) ready: bool,
     /// Why it is not ready, or not wholly, beside what its certificates say.
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) files: Vec<FileFacts>,
@@ -51,8 +53,6 @@ pub(crate) struct Trouble {
     /// Stable, snake_case.
     pub(crate) code: &'static str,
     pub(crate) text: String,
-    /// Whether handshakes are refused for it.
-    pub(crate) stops: bool,
 }
 
 /// A policy file.
@@ -69,8 +69,6 @@ pub(crate) struct StoreFacts {
     pub(crate) connected: bool,
     pub(crate) last_contact: Option<u64>,
     pub(crate) offline_limit: Option<Duration>,
-    pub(crate) bytes: Option<u64>,
-    pub(crate) max_bytes: Option<u64>,
     pub(crate) problem: Option<String>,
 }
 
@@ -114,7 +112,7 @@ fn status(facts: NodeFacts, decided: &Decided, certificates: &[CertificateStatus
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(timestamp(facts.started_at)),
         uptime: Some(duration(facts.uptime)),
-        state: state(&troubles).into(),
+        state: state(facts.ready, &troubles).into(),
         reasons: troubles
             .into_iter()
             .map(|trouble| Reason { code: trouble.code.to_owned(), message: trouble.text })
@@ -132,28 +130,28 @@ fn status(facts: NodeFacts, decided: &Decided, certificates: &[CertificateStatus
     }
 }
 
-fn state(troubles: &[Trouble]) -> State {
-    match troubles {
-        [] => State::Ready,
-        troubles if troubles.iter().any(|trouble| trouble.stops) => State::NotReady,
-        _ => State::Degraded,
+fn state(ready: bool, troubles: &[Trouble]) -> State {
+    match (ready, troubles) {
+        (false, _) => State::NotReady,
+        (true, []) => State::Ready,
+        (true, _) => State::Degraded,
     }
 }
 
 fn troubles_of_policy(decided: &Decided, files: &[FileFacts]) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Some(unknown) = &decided.unknown {
-        troubles.push(Trouble { code: "policy_unknown", text: unknown.clone(), stops: true });
+        troubles.push(Trouble { code: "policy_unknown", text: unknown.clone() });
     }
     for file in files {
         if let Some(problem) = &file.problem {
             let text = format!("{} is not taken over: {problem}", file.path.display());
-            troubles.push(Trouble { code: "policy_file_bad", text, stops: false });
+            troubles.push(Trouble { code: "policy_file_bad", text });
         }
     }
     if decided.foreign_keys > 0 {
         let text = format!("{} records of the store are under keys that name nothing", decided.foreign_keys);
-        troubles.push(Trouble { code: "policy_problem", text, stops: false });
+        troubles.push(Trouble { code: "policy_problem", text });
     }
     let problems = decided.policy.problems();
     if let Some(first) = problems.first() {
@@ -161,22 +159,21 @@ fn troubles_of_policy(decided: &Decided, files: &[FileFacts]) -> Vec<Trouble> {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        troubles.push(Trouble { code: "policy_problem", text: format!("{first}{more}"), stops: false });
+        troubles.push(Trouble { code: "policy_problem", text: format!("{first}{more}") });
     }
     troubles
 }
 
 fn troubles_of_identities(identities: &Identities) -> Vec<Trouble> {
     let mut troubles = Vec::new();
-    let mut add = |code, count: i32, text: &str, stops| {
+    let mut add = |code, count: i32, text: &str| {
         if count > 0 {
             let text = format!("{count} of {} identities {text}; see `altsd certs list`", identities.total);
-            troubles.push(Trouble { code, text, stops });
+            troubles.push(Trouble { code, text });
         }
     };
-    let all_expired = identities.expired == identities.total;
-    add("certificates_expired", identities.expired, "have an expired certificate", all_expired);
-    add("renewals_failing", identities.failing, "fail to get a new certificate", false);
+    add("certificates_expired", identities.expired, "have an expired certificate");
+    add("renewals_failing", identities.failing, "fail to get a new certificate");
     troubles
 }
 
@@ -231,8 +228,6 @@ fn store(facts: StoreFacts, decided: &Decided) -> node_status::Store {
         last_contact_time: facts.last_contact.map(timestamp),
         offline_limit: facts.offline_limit.map(duration),
         revision: number(decided.revision),
-        size_bytes: signed(facts.bytes.unwrap_or_default()),
-        max_size_bytes: signed(facts.max_bytes.unwrap_or_default()),
         problem: facts.problem.unwrap_or_default(),
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake
         trail: trail.clone(),
         started_at: NOW - 60,
         started: Stopped.monotonic(),
+        ready: tokio::sync::watch::channel(true).1,
     });
     Parts {
         certificates: Arc::new(fake),

@@ -73,8 +73,6 @@ struct Store {
     last_contact_time: Option<String>,
     offline_limit_seconds: Option<i64>,
     revision: i64,
-    size_bytes: Option<i64>,
-    max_size_bytes: Option<i64>,
     problem: Option<String>,
 }
 
@@ -156,8 +154,6 @@ impl From<node_status::Store> for Store {
             last_contact_time: store.last_contact_time.map(time),
             offline_limit_seconds: store.offline_limit.map(|Duration { seconds, .. }| seconds),
             revision: store.revision,
-            size_bytes: Some(store.size_bytes).filter(|bytes| *bytes > 0),
-            max_size_bytes: Some(store.max_size_bytes).filter(|bytes| *bytes > 0),
             problem: known(store.problem),
         }
     }
@@ -240,9 +236,6 @@ impl Policy {
 impl Store {
     fn text(&self) -> String {
         let mut text = format!("{}, revision {}", self.engine, self.revision);
-        if let Some(bytes) = self.size_bytes {
-            text += &format!(", {bytes} bytes");
-        }
         if self.connected {
             return text;
         }
@@ -323,7 +316,6 @@ mod tests {
                 offline_limit: Some(Duration { seconds: 43_200, nanos: 0 }),
                 revision: 9,
                 problem: "refused".to_owned(),
-                ..Default::default()
             }),
             listeners: vec![node_status::Listener {
                 address: "unix:/h".to_owned(),
