@@ -12,11 +12,6 @@ mod handshaker;
 mod health;
 mod identity;
 mod metrics;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "files, the store and the admin API do not yet hand anything to it"
-)]
 mod policy;
 mod readiness;
 mod shares;

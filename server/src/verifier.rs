@@ -20,7 +20,7 @@ pub(crate) use self::{
 };
 use crate::{
     clock::utc,
-    policy::{Decision, Entry, Mode, Policy, Question, Resources, listed},
+    policy::{Decision, Entry, Mode, Policy, Question, Resources, effective},
 };
 
 /// The policy of now. Readers take it without a lock; there is one writer.
@@ -69,21 +69,20 @@ impl Counts {
     /// Of what counts of files and store.
     fn of(files: &Resources, stored: &Resources, revocations: usize) -> Self {
         let mut counts = Self { revocations, ..Self::default() };
-        for list in listed(&files.peer_lists, &stored.peer_lists).filter(|list| !list.overridden) {
+        for (_, list) in effective(&files.peer_lists, &stored.peer_lists) {
             counts.peer_lists += 1;
-            if let Entry::Good(list) = list.entry {
+            if let Entry::Good(list) = list {
                 counts.peers += list.peers().len();
             }
         }
-        for rule in listed(&files.rules, &stored.rules).filter(|rule| !rule.overridden) {
+        for (_, rule) in effective(&files.rules, &stored.rules) {
             counts.rules += 1;
-            if let Entry::Good(rule) = rule.entry {
+            if let Entry::Good(rule) = rule {
                 counts.peers += rule.peers().len();
                 counts.shadow_rules += usize::from(rule.mode() == Mode::Shadow);
             }
         }
-        counts.target_names =
-            listed(&files.target_names, &stored.target_names).filter(|name| !name.overridden).count();
+        counts.target_names = effective(&files.target_names, &stored.target_names).count();
         counts
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     app,
     clock::utc,
     config::{self, Ca, Configured, Files, Launch, Source},
-    policy::Action,
+    policy::{Action, check_complete},
     snapshot::Snapshot,
     verifier::PolicyFiles,
 };
@@ -97,6 +97,13 @@ fn summarize_policy(launch: &Launch, files: &PolicyFiles, out: &mut impl Write) 
         .collect();
     let held = if held.is_empty() { "no rules".to_owned() } else { held.join(", ") };
     writeln!(out, "policy    peers that no rule decides on are {default}; {held} in files")?;
+    for missing in check_complete(&resources).err().unwrap_or_default() {
+        let (rule, list) = (missing.rule, missing.list);
+        writeln!(
+            out,
+            "policy    rule {rule} names list {list}, which is in no file: the store must have it"
+        )?;
+    }
     match &launch.store {
         None => writeln!(out, "store     none: there is no state_directory"),
         Some(store) => writeln!(out, "store     {store}"),

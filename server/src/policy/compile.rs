@@ -12,7 +12,7 @@ use super::{
     model::{Action, Mode, PeerList, Rule, Side},
     name::Name,
     pattern::AccountPattern,
-    resources::{Entry, Listed, Named, Resource, Resources, listed},
+    resources::{Entry, Named, Resources, effective},
     revocations::Revocations,
     target::{TargetKey, TargetName},
 };
@@ -106,7 +106,7 @@ impl Policy {
         };
         policy.add_lists(&files.peer_lists, &store.peer_lists, previous);
         policy.add_rules(&files.rules, &store.rules, previous);
-        for Listed { name, entry, .. } in effective(&files.target_names, &store.target_names) {
+        for (name, entry) in effective(&files.target_names, &store.target_names) {
             if matches!(entry, Entry::Unreadable) {
                 policy.problems.push(PolicyProblem::TargetNameUnreadable { name: name.clone() });
             }
@@ -150,7 +150,7 @@ impl Policy {
     }
 
     fn add_lists(&mut self, files: &Named<PeerList>, store: &Named<PeerList>, previous: Option<&Self>) {
-        for Listed { name, entry, .. } in effective(files, store) {
+        for (name, entry) in effective(files, store) {
             let Entry::Good(source) = entry else {
                 self.problems.push(PolicyProblem::ListUnreadable { list: name.clone() });
                 continue;
@@ -167,7 +167,7 @@ impl Policy {
 
     fn add_rules(&mut self, files: &Named<Rule>, store: &Named<Rule>, previous: Option<&Self>) {
         // More rules than a u32 counts do not fit into memory; those behind it would be lost, so they are not made.
-        for (number, Listed { name, entry, .. }) in (0_u32..).zip(effective(files, store)) {
+        for (number, (name, entry)) in (0_u32..).zip(effective(files, store)) {
             let rule = match entry {
                 Entry::Good(source) => {
                     self.numbers(source.side(), source.local()).push(number);
@@ -221,14 +221,6 @@ impl Policy {
             Side::Client => self.client_rules.entry(local),
         }
     }
-}
-
-/// Those that count, in the order of their names.
-fn effective<'a, T: Resource>(
-    files: &'a Named<T>,
-    store: &'a Named<T>,
-) -> impl Iterator<Item = Listed<'a, T>> {
-    listed(files, store).filter(|one| !one.overridden)
 }
 
 fn is_same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {

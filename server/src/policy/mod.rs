@@ -20,23 +20,20 @@ mod revocation;
 mod revocations;
 mod target;
 
-pub(crate) use compile::{Policy, PolicyProblem, Sources};
-pub(crate) use decide::{Decision, Question, Reason, Shadow};
-pub(crate) use document::{DocumentProblem, Format, MissingList, check_complete, parse};
-pub(crate) use explain::{Explanation, RuleOutcome, RuleStep, TargetStep};
+pub(crate) use compile::{Policy, Sources};
+pub(crate) use decide::{Decision, Question, Reason};
+pub(crate) use document::{DocumentProblem, Format, check_complete, parse};
+pub(crate) use explain::Explanation;
 pub(crate) use keys::{Key, PEER_LISTS, REVOCATIONS, RULES, TARGET_NAMES};
-pub(crate) use model::{
-    Action, MAX_DESCRIPTION, MAX_PEERS, MAX_RECORD, MAX_RULE_LISTS, MAX_RULE_PEERS, Mode, PeerList, Rule,
-    RuleParts, Side,
-};
-pub(crate) use name::{AccountName, Name};
-pub(crate) use pattern::{AccountPattern, PeerMatch};
+pub(crate) use model::{Action, Mode, PeerList, Rule, Side};
+pub(crate) use name::Name;
+pub(crate) use pattern::PeerMatch;
 pub(crate) use problem::{Problem, Refused};
 pub(crate) use record::{PeerListRecord, RevocationRecord, RuleRecord, TargetNameRecord};
-pub(crate) use resources::{Entry, Listed, Named, Origin, Resource, Resources, listed};
-pub(crate) use revocation::{MAX_REASON, Revocation, Revoked, Serial, Times};
+pub(crate) use resources::{Entry, Named, Resource, Resources, effective};
+pub(crate) use revocation::{Revocation, Revoked};
 pub(crate) use revocations::Revocations;
-pub(crate) use target::{MAX_TARGET_ACCOUNTS, TargetKey, TargetName};
+pub(crate) use target::{TargetKey, TargetName};
 
 #[cfg(test)]
 mod tests;

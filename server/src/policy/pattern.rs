@@ -82,9 +82,6 @@ impl AccountPattern {
 }
 
 impl PeerMatch {
-    /// Everybody who is authenticated.
-    pub(crate) const ANY: Self = Self::Account(AccountPattern::Any);
-
     /// Reads one of the forms that its variants show.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         Self::read(text).map_err(|what| Problem::PeerMatch { text: shortened(text), what })
@@ -107,11 +104,6 @@ impl PeerMatch {
             return parse_sha256(hash).map(Self::KeySha256);
         }
         AccountPattern::read(text).map(Self::Account)
-    }
-
-    /// Whether it can be decided by the names of a peer alone, without its certificates.
-    pub(crate) fn is_by_name(&self) -> bool {
-        matches!(self, Self::Account(_) | Self::TrustDomain(_))
     }
 }
 

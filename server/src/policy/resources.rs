@@ -1,6 +1,6 @@
 //! The resources of one origin, and of both together.
 
-use std::{collections::BTreeMap, fmt, iter, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     model::{PeerList, Rule},
@@ -75,50 +75,12 @@ pub(crate) struct Resources {
     pub(crate) target_names: Named<TargetName>,
 }
 
-/// Where a resource comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    File,
-    Store,
-}
-
-impl Origin {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Store => "store",
-        }
-    }
-}
-
-/// One resource, and whether it counts.
-#[derive(Debug)]
-pub(crate) struct Listed<'a, T: Resource> {
-    pub(crate) name: &'a T::Key,
-    pub(crate) origin: Origin,
-    /// The store has another of this name, which counts instead.
-    pub(crate) overridden: bool,
-    pub(crate) entry: &'a Entry<T>,
-}
-
-/// The resources of files and store in the order of their names, with those of files that the store overrides.
-pub(crate) fn listed<'a, T: Resource>(
+/// The resources that count, in the order of their names: where both have one of a name, that is the store's.
+pub(crate) fn effective<'a, T: Resource>(
     files: &'a Named<T>,
     store: &'a Named<T>,
-) -> impl Iterator<Item = Listed<'a, T>> {
-    let mut files = files.iter().peekable();
-    let mut stored = store.iter().peekable();
-    iter::from_fn(move || {
-        let is_file = match (files.peek(), stored.peek()) {
-            (Some((file, _)), Some((stored, _))) => file <= stored,
-            (file, _) => file.is_some(),
-        };
-        if is_file {
-            let (name, entry) = files.next()?;
-            let overridden = stored.peek().is_some_and(|(stored, _)| *stored == name);
-            return Some(Listed { name, origin: Origin::File, overridden, entry });
-        }
-        let (name, entry) = stored.next()?;
-        Some(Listed { name, origin: Origin::Store, overridden: false, entry })
-    })
+) -> impl Iterator<Item = (&'a T::Key, &'a Entry<T>)> {
+    let mut all: BTreeMap<_, _> = files.iter().collect();
+    all.extend(store);
+    all.into_iter()
 }

@@ -13,7 +13,15 @@ use std::sync::Arc;
 
 use alts_handshake::{CertificateFacts, Identity, MailAccount, NotAdmitted, Peer, SpiffeId};
 
-use super::*;
+use super::{
+    decide::Shadow,
+    explain::{RuleOutcome, RuleStep},
+    model::{MAX_DESCRIPTION, MAX_PEERS, MAX_RECORD},
+    name::AccountName,
+    pattern::AccountPattern,
+    revocation::{MAX_REASON, Serial, Times},
+    *,
+};
 
 pub(super) const LOCAL: &str = "orders@prod.example.com";
 
