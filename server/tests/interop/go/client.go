@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -38,6 +41,48 @@ func runClient(opts options) result {
 		return result{Error: fmt.Sprintf("unknown case %q", opts.testCase)}
 	}
 	replies, err := run(opts)
+	return judge(opts, replies, err)
+}
+
+// again keeps one chat open. For each line of stdin it has to answer, and a
+// new one is opened: a result for each. It says whether the first one was good.
+func again(opts options) bool {
+	forever := opts
+	forever.deadline = 24 * time.Hour
+	held, err := openChat(forever)
+	if err != nil {
+		report(failure(err))
+		return false
+	}
+	defer held.close()
+	reply, err := held.exchange([]byte("still here"))
+	first := judge(opts, []seen{reply}, err)
+	report(first)
+	if !first.OK {
+		return false
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		replies, err := useAndOpen(held, opts)
+		report(judge(opts, replies, err))
+	}
+	return true
+}
+
+func useAndOpen(held *chatCall, opts options) ([]seen, error) {
+	old, err := held.exchange([]byte("still here"))
+	if err != nil {
+		return nil, fmt.Errorf("the open connection has ended: %v", err)
+	}
+	chat, err := openChat(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer chat.close()
+	reply, err := chat.exchange([]byte("new"))
+	return []seen{old, reply}, err
+}
+
+func judge(opts options, replies []seen, err error) result {
 	if err != nil {
 		return failure(err)
 	}

@@ -41,6 +41,12 @@ func main() {
 			fail(err)
 		}
 	case "client":
+		if opts.testCase == "again" {
+			if !again(opts) {
+				os.Exit(1)
+			}
+			return
+		}
 		result := runClient(opts)
 		report(result)
 		if !result.OK {
@@ -57,7 +63,7 @@ func parseOptions(arguments []string) options {
 	flags.StringVar(&opts.listen, "listen", "", "address to serve on")
 	flags.StringVar(&opts.target, "target", "", "address to call")
 	flags.StringVar(&opts.handshaker, "handshaker", "", "metadata, none, HOST:PORT or unix:/path")
-	flags.StringVar(&opts.testCase, "case", "", "unary, stream or many")
+	flags.StringVar(&opts.testCase, "case", "", "unary, stream, many or again")
 	flags.StringVar(&opts.expectPeer, "expect-peer", "", "account the server has to see")
 	flags.Var(&opts.serviceAccounts, "service-account", "account the server may have, repeatable")
 	flags.IntVar(&opts.connections, "connections", 100, "connections of the case many")

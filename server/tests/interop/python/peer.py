@@ -23,6 +23,8 @@ def main():
     args = parse_arguments()
     if args.role == "server":
         return serve(args)
+    if args.case == "again":
+        return again(args)
     result = run_client(args)
     print(json.dumps(result), flush=True)
     return 0 if result["ok"] else 1
@@ -35,7 +37,7 @@ def parse_arguments():
     server.add_argument("--listen", required=True)
     client = roles.add_parser("client")
     client.add_argument("--target", required=True)
-    client.add_argument("--case", required=True, choices=["unary", "stream", "many"])
+    client.add_argument("--case", required=True, choices=["unary", "stream", "many", "again"])
     client.add_argument("--expect-peer", required=True)
     client.add_argument("--service-account", action="append")
     client.add_argument("--connections", type=int, default=100)
@@ -97,8 +99,24 @@ def caller(context):
 
 def run_client(args):
     cases = {"unary": unary_case, "stream": stream_case, "many": many_case}
+    return outcome(args, cases[args.case], args)
+
+
+def again(args):
+    """One chat stays open. For each line of stdin it has to answer, and a new one is opened: a result for each."""
+    held = Chat(open_channel(args), None)
+    first = outcome(args, together, [held])
+    print(json.dumps(first), flush=True)
+    if not first["ok"]:
+        return 1
+    for _ in sys.stdin:
+        print(json.dumps(outcome(args, use_and_open, held, args)), flush=True)
+    return 0
+
+
+def outcome(args, play, *details):
     try:
-        peers, connections = cases[args.case](args)
+        peers, connections = play(*details)
     except grpc.RpcError as error:
         return {"ok": False, "code": error.code().name, "error": error.details()}
     except ValueError as error:
@@ -106,6 +124,24 @@ def run_client(args):
     if peers != {args.expect_peer}:
         return {"ok": False, "code": "", "error": f"the server saw {sorted(peers)}"}
     return {"ok": True, "peer": args.expect_peer, "connections": len(connections)}
+
+
+def together(chats):
+    answers = [chat.exchange(b"still here") for chat in chats]
+    return {account for account, _ in answers}, {connection for _, connection in answers}
+
+
+def use_and_open(held, args):
+    try:
+        together([held])
+    except grpc.RpcError as error:
+        raise ValueError(f"the open connection has ended: {error.details()}") from None
+    with open_channel(args) as channel:
+        chat = Chat(channel, args.deadline)
+        try:
+            return together([held, chat])
+        finally:
+            chat.end()
 
 
 def unary_case(args):
@@ -164,8 +200,11 @@ class Chat:
             raise ValueError("the server ended the chat early")
         return parse(reply, payload)
 
-    def finish(self):
+    def end(self):
         self._requests.put(None)
+
+    def finish(self):
+        self.end()
         if next(self._call, None) is not None:
             raise ValueError("the server said more than it was asked")
 

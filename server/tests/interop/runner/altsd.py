@@ -11,6 +11,7 @@ from .process import Child, ChildFailed, finish
 
 BUILD_SECONDS = 1800
 PORT = 8080  # grpc core knows no other
+FOR_LISTED = 7  # addresses for the daemon with peer lists
 
 
 def build(repository):
@@ -37,12 +38,7 @@ class Daemon:
 
     def log_after(self, offset, pattern, seconds=5):
         """What was logged since; the line looked for may come a moment after the answer."""
-        end = time.monotonic() + seconds
-        while True:
-            text = self.log()[offset:]
-            if re.search(pattern, text) or time.monotonic() > end:
-                return text
-            time.sleep(0.05)
+        return text_after(self._child.log, offset, pattern, seconds)
 
     def running(self):
         return self._child.running()
@@ -55,7 +51,7 @@ class Handshakers:
     """One daemon with an address for every identity, and one of another authority."""
 
     def __init__(self, binary, directory):
-        self._block = free_block(len(IDENTITIES) + 4)
+        self._block = free_block(len(IDENTITIES) + 4 + FOR_LISTED)
         self.addresses = {name: self._tcp(i) for i, name in enumerate(IDENTITIES)}
         self.addresses["go-unix"] = f"unix:{directory}/go.sock"
         # grpc core, and with it Envoy, sends the socket's path as the authority of its request. Rust's
@@ -65,6 +61,7 @@ class Handshakers:
         self.dev_address = self._tcp(len(IDENTITIES) + 1)
         self.dead_address = self._tcp(len(IDENTITIES) + 2)
         self.attested_address = self._tcp(len(IDENTITIES) + 3)
+        self.listed_addresses = [self._tcp(len(IDENTITIES) + 4 + i) for i in range(FOR_LISTED)]
 
         self.main = self._start("altsd", binary, directory, IDENTITIES.values(), ["root.pem"])
         try:
@@ -98,6 +95,16 @@ def configuration(listeners, roots):
     for authority in (AUTHORITY, f"spiffe://{AUTHORITY}"):
         identities += f'[[trust]]\nauthority = "{authority}"\nroots = [{quoted}]\n\n'
     return text + identities + '[policy]\ndefault = "allow"\n'
+
+
+def text_after(file, offset, pattern, seconds=5):
+    """What was written to a file since, as soon as the pattern is in it or the time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        text = file.read_text(errors="replace")[offset:]
+        if re.search(pattern, text) or time.monotonic() > end:
+            return text
+        time.sleep(0.05)
 
 
 def free_block(size):

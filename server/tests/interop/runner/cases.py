@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-from . import play
+from . import lists, play
 
 PEERS = ("python", "go", "java", "envoy")
 
@@ -26,7 +26,7 @@ class Case:
 
 
 def all_cases():
-    return [*pair_cases(), *peer_cases(), *single_cases()]
+    return [*pair_cases(), *peer_cases(), *list_cases(), *single_cases()]
 
 
 def pair_cases():
@@ -57,6 +57,26 @@ def peer_cases():
     for name, run in EACH_PEER.items():
         for peer in PEERS:
             yield Case(f"{peer}→{peer}", name, (peer, *ALSO.get(name, ())), partial(run, peer=peer))
+
+
+# The cases of peer lists, and who plays them.
+LISTS = {
+    "list-allows": (lists.allowed, PEERS),
+    "list-refuses-client": (lists.client_refuses, PEERS),
+    "list-refuses-server": (lists.server_refuses, PEERS),
+    "default-refuses": (lists.client_default_refuses, ("go",)),
+    # Envoy names no target.
+    "target-name": (lists.target_name, ("python", "go", "java")),
+    "shadow-rule": (lists.shadow, PEERS),
+    "list-file-changed": (lists.file_changed, ("python", "go", "envoy")),
+}
+
+
+def list_cases():
+    for name, (run, peers) in LISTS.items():
+        for peer in peers:
+            yield Case(f"{peer}→{peer}", name, (peer,), partial(run, peer=peer))
+    yield Case("envoy→envoy", "list-status", ("envoy",), lists.envoy_status)
 
 
 def single_cases():

@@ -2,6 +2,7 @@
 
 import json
 import string
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
@@ -72,6 +73,36 @@ class Server:
     children: list
 
 
+class Dialog:
+    """A client that keeps its first connection open, and opens a new one whenever it is asked to."""
+
+    def __init__(self, name, child, others=()):
+        self._name = name
+        self._child = child
+        self._others = others
+        self._told = 0
+
+    def first(self):
+        """How the connection came up that stays open."""
+        return self._next()
+
+    def again(self):
+        """How a new connection came up, beside the open one, which has to serve still."""
+        self._child.say_line()
+        return self._next()
+
+    def close(self):
+        for child in (self._child, *self._others):
+            child.stop()
+
+    def _next(self):
+        self._told += 1
+        self._child.wait_until(lambda: self._child.out.read_text().count("\n") >= self._told, "telling")
+        line = self._child.out.read_text().splitlines()[self._told - 1]
+        logs = [child.log.read_text(errors="replace") for child in (self._child, *self._others)]
+        return {**json.loads(line), "client": self._name, "log": "".join(logs)}
+
+
 class Program:
     """A peer that is a program of its own with the common command line."""
 
@@ -105,6 +136,14 @@ class Program:
         if not lines or not lines[-1].startswith("{"):
             raise ChildFailed(f"{child.name} ended with {code} and no result{child.tail()}")
         return {**json.loads(lines[-1]), "client": self.name, "log": child.log.read_text(errors="replace")}
+
+    def talk(self, world, call):
+        """A client for a case of several steps, to be closed."""
+        return Dialog(self.name, self.talker(world, call))
+
+    def talker(self, world, call):
+        words = self._command(call.arguments(), call.handshaker)
+        return world.start(f"{self.name}-client", words, call.environment, talks=True)
 
     def _command(self, words, handshaker):
         if handshaker is None:
@@ -191,6 +230,24 @@ class EnvoyPeer:
             envoy.stop()
         return {**result, "client": self.name, "log": envoy.log.read_text(errors="replace")}
 
+    def talk(self, world, call):
+        envoy, address = self._start(
+            world, "client", call.target, call.handshaker.address, call.service_accounts,
+            call.environment)
+        plain = Call(address, None, call.case, call.expect_peer, deadline=call.deadline)
+        return Dialog(self.name, self._python.talker(world, plain), [envoy])
+
+    def get(self, world, target, handshaker):
+        """The answer to a plain HTTP request that an Envoy carries to this target: (status, body)."""
+        envoy, address = self._start(world, "client", target, handshaker.address, (), {})
+        try:
+            with opener().open(f"http://{address}/plain", timeout=CLIENT_SECONDS) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, refusal.read().decode()
+        finally:
+            envoy.stop()
+
     def _start(self, world, side, target, handshaker, peers, environment):
         host, port = target.rsplit(":", 1)
         template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
@@ -212,13 +269,11 @@ class EnvoyPeer:
 def ingress_address(child, admin):
     child.wait_until(lambda: admin.exists() and admin.read_text().strip(), "started")
     url = f"http://{admin.read_text().strip()}/listeners?format=json"
-    # Loopback needs no proxy, whatever the environment says.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     found = []
 
     def ask():
         try:
-            with opener.open(url, timeout=10) as reply:
+            with opener().open(url, timeout=10) as reply:
                 found[:] = json.load(reply).get("listener_statuses", [])
         except OSError:
             return False
@@ -227,3 +282,8 @@ def ingress_address(child, admin):
     child.wait_until(ask, "listening")
     address = found[0]["local_address"]["socket_address"]
     return f"{address['address']}:{address['port_value']}"
+
+
+def opener():
+    """Loopback needs no proxy, whatever the environment says."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))

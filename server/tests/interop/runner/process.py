@@ -20,20 +20,25 @@ class ChildFailed(Exception):
 class Child:
     """One program with its files NAME.out and NAME.log."""
 
-    def __init__(self, name, command, directory, environment=None):
+    def __init__(self, name, command, directory, environment=None, talks=False):
         self.name = name
         self.out = Path(directory) / f"{name}.out"
         self.log = Path(directory) / f"{name}.log"
         with self.out.open("wb") as out, self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(word) for word in command],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=log,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL, stdout=out, stderr=log,
                 env={**plain_environment(), **(environment or {})},
                 start_new_session=True,
             )
 
     def running(self):
         return self._process.poll() is None
+
+    def say_line(self):
+        """An empty line for a program that was started to be talked with."""
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
 
     def wait(self, seconds):
         try:

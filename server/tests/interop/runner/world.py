@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .altsd import Daemon, Handshakers
 from .attested import Attested
+from .listed import Listed
 from .peers import Call, Handshaker, Offer
 from .pki import IDENTITIES, Authority
 from .process import Child
@@ -26,6 +27,7 @@ class World:
         self.handshakers = None
         self._attested = None
         self._stepped = None
+        self._listed = None
 
     def open(self):
         Authority(self.directory)
@@ -41,8 +43,8 @@ class World:
         if not keep:
             shutil.rmtree(self.directory)
 
-    def start(self, name, command, environment=None):
-        child = Child(f"{next(self._numbers):03}-{name}", command, self.directory, environment)
+    def start(self, name, command, environment=None, talks=False):
+        child = Child(f"{next(self._numbers):03}-{name}", command, self.directory, environment, talks)
         self._children.append(child)
         return child
 
@@ -65,8 +67,14 @@ class World:
             self._stepped = Stepped(self.binary, self.peers["step"].program, self.directory)
         return self._stepped
 
+    def listed(self):
+        """The daemon with peer lists."""
+        if not self._listed:
+            self._listed = Listed(self.binary, self.handshakers.listed_addresses, self.directory)
+        return self._listed
+
     def daemons(self):
-        others = [one.daemon for one in (self._attested, self._stepped) if one]
+        others = [one.daemon for one in (self._attested, self._stepped, self._listed) if one]
         return [self.handshakers.main, self.handshakers.foreign, *others] if self.handshakers else []
 
     def handshaker(self, identity, by):
@@ -90,6 +98,10 @@ class World:
         deadline = 60.0 if case == "many" else 15.0
         return self.peers[peer].call(self, Call(
             target, handshaker, case, identity.account, deadline=deadline, **rest))
+
+    def talk(self, peer, target, identity, handshaker):
+        """Has a client of this peer call, and keep its connection for what follows."""
+        return self.peers[peer].talk(self, Call(target, handshaker, "again", identity.account))
 
     def call_plaintext(self, target):
         return self.peers["python"].call(self, Call(target, None, "unary", ""))

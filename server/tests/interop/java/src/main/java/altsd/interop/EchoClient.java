@@ -32,13 +32,17 @@ final class EchoClient {
           };
       return judge(options, replies);
     } catch (StatusRuntimeException e) {
-      return Result.failure(e.getStatus().getCode().name(), describe(e));
+      return refused(e);
     } catch (IllegalStateException | InterruptedException e) {
       return Result.failure("", e.toString());
     }
   }
 
-  private static Result judge(Options options, List<Reply> replies) {
+  static Result refused(StatusRuntimeException e) {
+    return Result.failure(e.getStatus().getCode().name(), describe(e));
+  }
+
+  static Result judge(Options options, List<Reply> replies) {
     Set<String> accounts = replies.stream().map(Reply::account).collect(Collectors.toSet());
     Set<String> connections = replies.stream().map(Reply::connection).collect(Collectors.toSet());
     if (!accounts.equals(Set.of(options.expectPeer()))) {

@@ -16,6 +16,11 @@ record Options(
     int connections,
     double deadlineSeconds) {
 
+  Options withDeadline(double seconds) {
+    return new Options(
+        listen, target, handshaker, testCase, expectPeer, serviceAccounts, connections, seconds);
+  }
+
   static Options parse(List<String> arguments) {
     Map<String, String> values = new HashMap<>();
     List<String> serviceAccounts = new ArrayList<>();
