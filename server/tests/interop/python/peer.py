@@ -103,7 +103,7 @@ def run_client(args):
 
 
 def again(args):
-    """One chat stays open. For each line of stdin it has to answer, and a new one is opened: a result for each."""
+    """One chat stays open. For each line of stdin it has to answer, and a new one is opened: a result each."""
     held = Chat(open_channel(args), None)
     first = outcome(args, together, [held])
     print(json.dumps(first), flush=True)

@@ -59,16 +59,22 @@ def peer_cases():
             yield Case(f"{peer}→{peer}", name, (peer, *ALSO.get(name, ())), partial(run, peer=peer))
 
 
-# The cases of peer lists, and who plays them.
+# The cases of peer lists, and who plays them: what is altsd's alone is not played with everybody.
 LISTS = {
     "list-allows": (lists.allowed, PEERS),
     "list-refuses-client": (lists.client_refuses, PEERS),
     "list-refuses-server": (lists.server_refuses, PEERS),
+    "list-status": (lists.envoy_status, ("envoy",)),
     "default-refuses": (lists.client_default_refuses, ("go",)),
-    # Envoy names no target.
-    "target-name": (lists.target_name, ("python", "go", "java")),
-    "shadow-rule": (lists.shadow, PEERS),
-    "list-file-changed": (lists.file_changed, ("python", "go", "envoy")),
+    "target-name": (lists.target_name, ("python", "go")),
+    "target-commands": (lists.target_commands, ("go", "java")),
+    "target-unnamed": (lists.target_unnamed, ("envoy",)),
+    "shadow-rule": (lists.shadow, ("python", "go", "envoy")),
+    "list-file-changed": (lists.file_changed, ("python", "go")),
+    "policy-commands": (lists.commands_change, PEERS),
+    "revoke-account": (lists.revoked_account, PEERS),
+    "revoke-certificate": (lists.revoked_certificate, ("python", "go", "envoy")),
+    "revoke-key": (lists.revoked_key, ("python", "go", "envoy")),
 }
 
 
@@ -76,7 +82,6 @@ def list_cases():
     for name, (run, peers) in LISTS.items():
         for peer in peers:
             yield Case(f"{peer}→{peer}", name, (peer,), partial(run, peer=peer))
-    yield Case("envoy→envoy", "list-status", ("envoy",), lists.envoy_status)
 
 
 def single_cases():

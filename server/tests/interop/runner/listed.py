@@ -5,14 +5,16 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from .altsd import Daemon, text_after
+from .altsd import Daemon
 from .peers import Handshaker, opener
 from .pki import AUTHORITY
 from .process import ChildFailed
 
 OPERATOR_SECONDS = 60
+CHECK_ALLOWED, CHECK_REFUSED = 0, 3
 # Files are looked at once a second, and have to hold still for one.
 RELOAD_SECONDS = 20
+TRAIL_SECONDS = 5
 RELOADED = "the documents of peer lists have changed"
 
 
@@ -25,9 +27,9 @@ class Local:
         return f"{self.name}@{AUTHORITY}"
 
 
-# Whom everybody calls, who may, who does not stand on its list, who may call nobody, of whom nothing
-# is said, and whom a rule in shadow would refuse.
+# Whom everybody calls; who may; who is not on its list.
 SERVER, FRIEND, UNLISTED = Local("server"), Local("friend"), Local("unlisted")
+# Who may call nobody; of whose calls nothing is said; whom a rule in shadow would refuse.
 CONFINED, SILENT, TRIED = Local("confined"), Local("silent"), Local("tried")
 LOCALS = (SERVER, FRIEND, UNLISTED, CONFINED, SILENT, TRIED)
 
@@ -67,8 +69,8 @@ side = "client"
 action = "allow"
 peers = ["{server}"]
 """
-RULES += "".join(
-    CALLS.format(name=one.name, account=one.account, server=SERVER.account) for one in (FRIEND, UNLISTED, TRIED))
+for one in (FRIEND, UNLISTED, TRIED):
+    RULES += CALLS.format(name=one.name, account=one.account, server=SERVER.account)
 DOCUMENT = CALLERS + RULES
 
 
@@ -106,22 +108,46 @@ class Listed:
 
     def operator(self, *words):
         """What the operator's command prints; it has to succeed."""
-        command = [self._binary, *words, "--admin", self._admin]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=OPERATOR_SECONDS)
+        done = self._command(*words)
         if done.returncode != 0:
             raise ChildFailed(f"altsd {' '.join(words)} ends with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
+    def admits(self, local, peer, side):
+        """What `altsd policy check` says."""
+        words = ["policy", "check", "--local", local.account, "--peer", peer.account, "--side", side]
+        done = self._command(*words)
+        if done.returncode not in (CHECK_ALLOWED, CHECK_REFUSED):
+            raise ChildFailed(f"altsd {' '.join(words)} ends with {done.returncode}: {done.stderr.strip()}")
+        return done.returncode == CHECK_ALLOWED
+
+    def certificate(self, local):
+        """How `altsd certs show` describes the certificate of this account."""
+        return json.loads(self.operator("certs", "show", local.account, "--output", "json"))
+
+    def clear(self):
+        """Takes back what operators have put into the store; the file counts alone again."""
+        for kind, key in (("list", "peer_lists"), ("rule", "rules"), ("target", "target_names")):
+            for one in json.loads(self.operator("policy", "list", "--output", "json"))[key]:
+                if one["origin"] == "store":
+                    self.operator("policy", "delete", kind, one["name"])
+        for one in json.loads(self.operator("revoke", "list", "--output", "json"))["revocations"]:
+            self.operator("revoke", "undo", one["name"])
+
+    def _command(self, *words):
+        command = [self._binary, *words, "--admin", self._admin]
+        return subprocess.run(command, capture_output=True, text=True, timeout=OPERATOR_SECONDS)
+
     def mark(self):
         """Where the audit trail ends now."""
-        return len(self._trail.read_text()) if self._trail.exists() else 0
+        return len(self._trail.read_text())
 
     def records(self, mark, **fields):
         """Lines of the trail since then with these fields; the line may come a moment after the answer."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + TRAIL_SECONDS
         while True:
-            text = text_after(self._trail, mark, "\n", seconds=5)
-            records = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            whole, _, _ = self._trail.read_text()[mark:].rpartition("\n")
+            records = [json.loads(line) for line in whole.splitlines()]
             found = [one for one in records if fields.items() <= one.items()]
             if found or time.monotonic() > end:
                 return found
