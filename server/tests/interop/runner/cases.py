@@ -70,7 +70,7 @@ LISTS = {
     "target-commands": (lists.target_commands, ("go", "java")),
     "target-unnamed": (lists.target_unnamed, ("envoy",)),
     "shadow-rule": (lists.shadow, ("python", "go", "envoy")),
-    "list-file-changed": (lists.file_changed, ("python", "go")),
+    "list-file-changed": (lists.file_changed, ("python", "go", "envoy")),
     "policy-commands": (lists.commands_change, PEERS),
     "revoke-account": (lists.revoked_account, PEERS),
     "revoke-certificate": (lists.revoked_certificate, ("python", "go", "envoy")),

@@ -46,7 +46,7 @@ def client_default_refuses(world, peer):
 def server_refuses(world, peer):
     """The rule for the server's side refuses: the caller sees a closed connection, the trail says why."""
     listed = world.listed()
-    mark = listed.mark()
+    mark, counted = listed.mark(), not_listed(listed)
     running = serve(world, peer)
     result = call(world, peer, running, UNLISTED)
     refused(result)
@@ -56,6 +56,8 @@ def server_refuses(world, peer):
                    rule="server-callers")
     text = f"server-callers says who may call {SERVER.account}, and {UNLISTED.account} is not among them"
     demand(text in why["text"], f"the trail says: {why['text']}")
+    # A client may have tried more than once.
+    demand(not_listed(listed) > counted, "it is not counted")
     if peer != "java":  # which has it in a log that is off
         said = text_after(running.children[-1].log, 0, re.escape(text))
         demand(text in said, "the server's program does not log why")
@@ -277,6 +279,10 @@ def recorded(listed, mark, **fields):
 
 def differences(listed):
     return listed.metric("altsd_shadow_differences_total", side="server", would="refuse")
+
+
+def not_listed(listed):
+    return listed.metric("altsd_peer_decisions_total", side="server", result="refused", reason="denied_not_listed")
 
 
 def target(name, local):
