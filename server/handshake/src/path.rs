@@ -13,6 +13,7 @@ use x509_parser::{
 use crate::{
     Role,
     certificate::{self, Chain},
+    certificate_info::CertificateFacts,
     crypto::CERTIFICATE_ALGORITHMS,
     error::Error,
     revocation::{AuthorityCrls, RevocationCheck, together},
@@ -27,6 +28,7 @@ pub(crate) struct Root {
     /// Most certificates between it and a leaf, where it says so.
     path_len: Option<u32>,
     signs_crls: bool,
+    facts: CertificateFacts,
 }
 
 /// What a path is validated against.
@@ -47,6 +49,8 @@ pub(crate) struct GoodPath {
     pub(crate) certificates: Validity,
     /// The time in which the CRLs that it was held against count.
     pub(crate) crls: Validity,
+    /// The root that it leads to. Of several with one name and key, one of them.
+    pub(crate) root: CertificateFacts,
 }
 
 impl PathRules<'_> {
@@ -82,7 +86,7 @@ impl PathRules<'_> {
         let revocation = RevocationCheck { path: &path, issuers, root_signs_crls, usage, at, clock };
         let said = self.crls.iter().map(|lists| revocation.by(lists));
         let crls = said.fold(Ok(Validity::ALWAYS), together)?;
-        Ok(GoodPath { certificates: chain.validity_of(on_path), crls })
+        Ok(GoodPath { certificates: chain.validity_of(on_path), crls, root: root.facts.clone() })
     }
 
     /// How many certificates there are but for a root at the end, whose dates do not count.
@@ -164,6 +168,7 @@ impl Root {
             anchor: anchor.to_owned(),
             path_len: constraints.and_then(|constraints| constraints.value.path_len_constraint),
             signs_crls: usage.is_some_and(|usage| usage.value.crl_sign()),
+            facts: CertificateFacts::of(&certificate, der),
             der: der.clone().into_owned(),
         })
     }

@@ -11,7 +11,8 @@ use crate::{certificate_info::CertificateFacts, identity::Identity};
 pub struct Peer {
     /// Whom its leaf names.
     pub identity: Identity,
-    /// Its chain, leaf first. Of a resumed handshake it is the chain that the first one had.
+    /// Its chain, leaf first and the root that vouches for it last, whether or not that was sent. Of a resumed handshake
+    /// it is the chain that the first one had.
     pub certificates: Arc<[CertificateFacts]>,
 }
 

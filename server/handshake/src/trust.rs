@@ -11,6 +11,7 @@ use pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use crate::{
     Role,
     certificate::Chain,
+    certificate_info::CertificateFacts,
     credentials::Credentials,
     crypto::{HASH_LEN, Sha256},
     error::{Error, SetupError},
@@ -48,13 +49,15 @@ pub struct Trust {
 pub(crate) struct VerifiedChain {
     chain: Chain,
     path: GoodPath,
+    /// Those that were sent, and behind them the root, unless that was sent too.
+    certificates: Arc<[CertificateFacts]>,
     /// When it need not be validated again.
     usable: Validity,
 }
 
 impl VerifiedChain {
     pub(crate) fn peer(&self) -> Peer {
-        Peer { identity: self.chain.identity.clone(), certificates: self.chain.facts.clone() }
+        Peer { identity: self.chain.identity.clone(), certificates: self.certificates.clone() }
     }
 
     /// The last second in which both the certificates and the CRLs they were held against are good.
@@ -186,7 +189,10 @@ impl Trust {
         let rules = PathRules { roots: &roots, crls: &crls, peer, authority: &authority, clock };
         let path = rules.validate(&chain, certificates)?;
         let usable = path.certificates.widened(clock.allowance).and(path.crls);
-        Ok(VerifiedChain { chain, path, usable })
+        let is_sent = chain.facts.contains(&path.root);
+        let root = (!is_sent).then(|| path.root.clone());
+        let certificates = chain.facts.iter().cloned().chain(root).collect();
+        Ok(VerifiedChain { chain, path, certificates, usable })
     }
 
     /// The CRLs of each authority that a name belongs to. They are never merged: each authority that has any must
@@ -286,8 +292,10 @@ mod tests {
 
     fn verified() -> Arc<VerifiedChain> {
         let chain = Chain::read(&certificates()).expect("it is good");
-        let path = GoodPath { certificates: chain.validity(), crls: Validity::ALWAYS };
-        Arc::new(VerifiedChain { usable: path.certificates, path, chain })
+        let root = chain.facts[0].clone();
+        let path = GoodPath { certificates: chain.validity(), crls: Validity::ALWAYS, root };
+        let certificates = chain.facts.clone();
+        Arc::new(VerifiedChain { usable: path.certificates, path, certificates, chain })
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use alts_handshake::{Admission, Alert, Error, Established, NotAdmitted, Outcome, Peer, Setup, SystemRandom};
+use alts_handshake::{
+    Admission, Alert, CertificateFacts, Error, Established, NotAdmitted, Outcome, Peer, Setup, SystemRandom,
+};
 use pki_types::UnixTime;
 use support::authority::{self, CLIENT, Ca, NOW, SERVER, at, now, setup};
 
@@ -91,6 +93,23 @@ fn each_end_is_asked_once_about_the_other_with_all_that_its_chain_says() {
         let leaf = peer.certificates.first().expect("there is a leaf");
         assert!(!leaf.serial.is_empty() && !leaf.issuer.is_empty(), "{leaf:?}");
         assert_ne!(leaf.sha256, leaf.key_sha256);
+    }
+}
+
+#[test]
+fn the_root_that_vouches_is_among_what_a_peer_is_judged_by_once_whether_it_is_sent_or_not() {
+    let ca = Ca::new();
+    let mut with_root = ca.issue(&Ca::leaf(SERVER));
+    let root = CertificateFacts::of_der(&ca.der()).expect("it is one");
+    let without_root = with_root.credentials();
+    with_root.chain.push(ca.der());
+    for server in [without_root, with_root.credentials()] {
+        let judge = Judge::who_says(Ok(()));
+        let met = meet(judged(&ca, CLIENT, &judge, &[]), setup(server, ca.trust(), &[]));
+        established(&met.client);
+        let asked = judge.asked();
+        let certificates = &asked[0].0.certificates;
+        assert_eq!((certificates.len(), certificates.last()), (2, Some(&root)));
     }
 }
 
