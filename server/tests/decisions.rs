@@ -115,6 +115,16 @@ async fn an_account_a_key_and_a_certificate_are_revoked_and_taken_back() {
     let certificate = ["revoke", "certificate", "--issuer", &issuer, "--serial", &serial];
     write(node.path(), "web.pem", &text("chain_pem"));
     let pem = node.at("web.pem").display().to_string();
+    // Whoever has the key of the root makes others of any name.
+    let config = node.at("altsd.toml").display().to_string();
+    write(node.path(), "root.pem", &done(&node, &["ca", "export-root", "--config", &config]));
+    let root = node.at("root.pem").display().to_string();
+    done(&node, &[&["revoke", "key", "--pem", &root], &reason[..]].concat());
+    assert_eq!(refused(&node, BATCH, ORDERS).await.reason(), "peer_revoked");
+    let listed = node.json(&["revoke", "list"]).to_string();
+    let (_, name) = listed.split_once("keys/").expect("it is listed");
+    done(&node, &["revoke", "undo", &format!("keys/{}", &name[..64])]);
+
     let cases: [(Vec<&str>, &str); 4] = [
         (vec!["revoke", "account", WEB], "web@x.example"),
         (certificate.to_vec(), &serial),

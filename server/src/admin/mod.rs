@@ -84,7 +84,8 @@ pub(crate) fn limits(operators: &Operators) -> ListenerLimits {
     ListenerLimits {
         users: Some(operators.uids()),
         connections: CONNECTIONS,
-        connections_of_one_user: CONNECTIONS,
+        // One operator's programs, whatever they do, leave root a way to revoke him.
+        connections_of_one_user: CONNECTIONS / 2,
         streams_per_connection: CONNECTIONS as u32,
     }
 }

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{fcntl::OFlag, unistd::geteuid};
+
 /// Mode of a new file, less the umask: its group may read, for programs that collect it.
 const MODE: u32 = 0o640;
 
@@ -196,9 +198,17 @@ impl FileId {
     }
 }
 
+/// A file of our own, or a device. Whoever may write to the directory cannot have us write elsewhere by a link, nor hand
+/// us a file of his.
 fn append(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let flags = OFlag::O_NOFOLLOW.bits();
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
+    let (owner, us) = (metadata.uid(), geteuid().as_raw());
+    if metadata.is_file() && owner != us {
+        let text = format!("it belongs to user {owner}, and altsd runs as user {us}");
+        return Err(io::Error::new(ErrorKind::PermissionDenied, text));
+    }
     Ok((file, metadata))
 }
 

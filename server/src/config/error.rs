@@ -158,6 +158,8 @@ pub(crate) enum Problem {
     NoEndpoints,
     #[error("{0:?} is no endpoint; write http://HOST:PORT or https://HOST:PORT")]
     EtcdEndpoint(String),
+    #[error("{0} would get the password of username in clear; write https://, with ca_certificates")]
+    PasswordInClear(String),
     #[error("{0:?} is no prefix; it begins and ends with /, such as /altsd/, and has at most 256 bytes")]
     EtcdPrefix(String),
     #[error("needs {0} beside it")]

@@ -1,6 +1,6 @@
 //! Where the decisions of operators are kept: the section `store`.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use toml::Spanned;
 
@@ -153,12 +153,17 @@ impl Text<'_> {
             let number = self.number(value, key(name), least, most);
             number.map(|number| number.map_or(default, Duration::from_secs))
         };
+        let members = endpoints.value.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
+        let user = self.user(table)?;
+        if let (Some(plain), Some(_)) = (members.iter().find(|member| is_in_clear(member)), &user) {
+            return Err(endpoints.place.refuse(Problem::PasswordInClear(plain.clone())));
+        }
         Ok(EtcdSettings {
-            endpoints: endpoints.value.iter().enumerate().map(one).collect::<Result<_, _>>()?,
+            endpoints: members,
             prefix: self.prefix(table.prefix.as_ref())?,
             ca_certificates: file(&table.ca_certificates, "ca_certificates"),
             client: pair(certificate, client_key, missing)?,
-            user: self.user(table)?,
+            user,
             request_timeout: seconds(
                 &table.request_timeout_seconds,
                 "request_timeout_seconds",
@@ -203,6 +208,14 @@ impl Text<'_> {
             }
         }
     }
+}
+
+/// Whether what goes to this member can be read on the way.
+fn is_in_clear(endpoint: &str) -> bool {
+    let Some(host_and_port) = endpoint.strip_prefix("http://") else { return false };
+    let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host != "localhost" && !address.is_ok_and(|address| address.is_loopback())
 }
 
 /// `http://HOST:PORT` or `https://HOST:PORT`, without a user: passwords do not belong into a configuration.

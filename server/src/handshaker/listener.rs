@@ -131,21 +131,28 @@ fn incoming<L, C>(
     let places = Arc::new(Semaphore::new(limits.connections));
     let shares = Shares::new(limits.connections_of_one_user);
     let limits = Arc::new(limits);
-    let state = (listener, places, shares, accept, limits);
-    stream::unfold(state, |(listener, places, shares, accept, limits)| async move {
+    let state = (listener, places, shares, accept, limits, 0_u64);
+    stream::unfold(state, |(listener, places, shares, accept, limits, mut denied)| async move {
         // The semaphore is never closed.
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match accept(&listener).await {
-                Ok((_, caller)) if !limits.admit(caller.uid()) => tracing::warn!(
-                    reason = "connection_denied",
-                    uid = caller.uid(),
-                    "a connection is closed: its user may not ask here"
-                ),
+                Ok((_, caller)) if !limits.admit(caller.uid()) => {
+                    denied += 1;
+                    // Whoever likes to fill the log gets ever fewer lines for it.
+                    if denied.is_power_of_two() {
+                        tracing::warn!(
+                            reason = "connection_denied",
+                            uid = caller.uid(),
+                            denied,
+                            "a connection is closed: its user may not ask here"
+                        );
+                    }
+                }
                 Ok((socket, caller)) => match shares.of(caller.user()).try_acquire_owned() {
                     Ok(share) => {
                         let connection = Connection::new(socket, caller, [place, share]);
-                        return Some((Ok(connection), (listener, places, shares, accept, limits)));
+                        return Some((Ok(connection), (listener, places, shares, accept, limits, denied)));
                     }
                     Err(_) => tracing::warn!(
                         reason = "connections_too_many",

@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use tempfile::TempDir;
 
@@ -177,19 +177,39 @@ fn where_nothing_can_be_renamed_no_file_grows_over_its_size() {
 
 #[test]
 fn a_full_disk_is_an_error_of_each_line_and_a_device_is_never_renamed() {
+    for (device, expected) in [("/dev/full", Some(ErrorKind::StorageFull)), ("/dev/null", None)] {
+        let settings = FileSettings { path: device.into(), max_bytes: 15, max_files: 3 };
+        let now = SystemClock.monotonic();
+        let mut file = RotatingFile::open(settings, now).expect("it is there");
+        for _ in 0..3 {
+            assert_eq!(file.write(TEN, now + LOOK).err().map(|problem| problem.kind()), expected, "{device}");
+        }
+        assert!(fs::metadata(device).is_ok_and(|device| !device.is_file()), "{device}");
+        assert!(!fs::exists(format!("{device}.1")).expect("it can be asked"), "{device}");
+    }
+}
+
+#[test]
+fn a_link_and_a_file_of_another_user_are_not_written_to() {
     let directory = directory();
-    symlink("/dev/full", directory.path().join("audit.log")).expect("there is room");
-    let (mut file, now) = file(&directory, 15, 3);
-    for _ in 0..3 {
-        assert_eq!(file.write(TEN, now).err().map(|problem| problem.kind()), Some(ErrorKind::StorageFull));
+    let path = directory.path().join("audit.log");
+    let open = || {
+        let settings = FileSettings { path: path.clone(), max_bytes: 15, max_files: 3 };
+        RotatingFile::open(settings, SystemClock.monotonic()).map(drop)
+    };
+    let elsewhere = directory.path().join("elsewhere");
+    fs::write(&elsewhere, "").expect("there is room");
+    symlink(&elsewhere, &path).expect("there is room");
+    open().expect_err("it leads elsewhere");
+    fs::remove_file(&path).expect("it is ours");
+    if !geteuid().is_root() {
+        return println!("skipped: only root can give a file away");
     }
-    fs::remove_file(directory.path().join("audit.log")).expect("it is ours");
-    symlink("/dev/null", directory.path().join("audit.log")).expect("there is room");
-    for _ in 0..3 {
-        file.write(TEN, now + LOOK).expect("it takes all");
-    }
-    let names: Vec<_> = sizes(&directory).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [""]);
+    fs::write(&path, "").expect("there is room");
+    chown(&path, Some(61_001), None).expect("root may");
+    let problem = open().expect_err("it is of another").to_string();
+    assert_eq!(problem, "it belongs to user 61001, and altsd runs as user 0");
+    assert_eq!(fs::read(&elsewhere).ok(), Some(Vec::new()));
 }
 
 #[test]

@@ -106,9 +106,7 @@ fn gaps_in_quick_succession_are_told_of_together() {
 #[test]
 fn what_a_full_disk_does_not_take_is_counted_and_told_of_once_there_is_room() {
     let directory = directory();
-    let path = directory.path().join("audit.log");
-    std::os::unix::fs::symlink("/dev/full", &path).expect("there is room");
-    let (trail, mut writer) = unhurried(&path, 10);
+    let (trail, mut writer) = unhurried(Path::new("/dev/full"), 10);
     for number in 0..4 {
         writer.take(numbered(number));
     }

@@ -150,6 +150,22 @@ mod etcd {
     }
 
     #[test]
+    fn a_password_goes_in_clear_to_this_machine_alone() {
+        let with_user = |endpoint: &str| {
+            let store = format!(
+                "[store]\nengine = \"etcd\"\n[store.etcd]\nendpoints = [\"{endpoint}\"]\nusername = \"u\"\npassword_file = \"p\"\n"
+            );
+            read_text(&with(WORKLOADS, &store)).map(drop)
+        };
+        for endpoint in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://etcd:1"] {
+            with_user(endpoint).unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        }
+        for endpoint in ["http://10.0.0.5:1", "http://[fd00::6]:1", "http://localhost.example:1"] {
+            with_user(endpoint).expect_err(endpoint);
+        }
+    }
+
+    #[test]
     fn an_etcd_that_cannot_be_asked_is_refused() {
         let endpoints = "endpoints = [\"https://10.0.0.5:2379\", \"https://[fd00::6]:2379/\"]\n";
         let key = |name: &str, line: u32| format!("{line}: store.etcd.{name}");
@@ -208,6 +224,12 @@ mod etcd {
                 &*format!("{endpoints}password_file = \"p\""),
                 key("password_file", 51),
                 "needs store.etcd.username beside it",
+            ),
+            (
+                endpoints,
+                "endpoints = [\"http://127.0.0.1:1\", \"http://etcd:2379\"]\nusername = \"u\"\npassword_file = \"p\"",
+                key("endpoints", 50),
+                "http://etcd:2379 would get the password of username in clear",
             ),
             (
                 endpoints,
