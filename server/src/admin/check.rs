@@ -12,8 +12,8 @@ use super::{
 };
 use crate::policy::{Explanation, Policy, Question, Rule, Side};
 
-/// Most certificates of a peer, as many as a chain has.
-const MAX_CERTIFICATES: usize = 4;
+/// Most certificates of a peer: as many as a chain has, and the root.
+const MAX_CERTIFICATES: usize = 5;
 
 /// Longest name that a program may have called, in bytes.
 const MAX_TARGET_NAME: usize = 1_024;
@@ -43,7 +43,8 @@ pub(crate) fn check_peer(
         return Err(invalid("target_name_invalid", "target_name", &text));
     }
     if certificates.len() > MAX_CERTIFICATES {
-        let text = format!("there are {}; a chain has at most {MAX_CERTIFICATES}", certificates.len());
+        let text =
+            format!("there are {}; a chain with its root has at most {MAX_CERTIFICATES}", certificates.len());
         return Err(invalid("too_many", "certificates", &text));
     }
     let certificates = certificates.iter().map(facts).collect::<Result<Vec<_>, _>>()?;

@@ -70,11 +70,13 @@ pub(crate) enum RuleOutcome {
     /// It cannot be read, and so denies.
     MatchesUnreadable,
     DoesNotMatch,
-    /// Not by its names; there are members that only a certificate decides, and none is known.
+    /// Not by what is known; there are members that only certificates decide which are not.
     NeedsCertificate,
 }
 
 const WITHOUT_CERTIFICATE: &str = "the certificates of the peer are not known: rules and revocations of certificates and keys are not decided";
+
+const WITHOUT_AUTHORITIES: &str = "the authorities of the peer are not known: rules and revocations of their certificates and keys are not decided";
 
 impl Policy {
     /// Decides as [`Policy::decide`] does, and tells how. A peer without certificates is possible here.
@@ -84,8 +86,11 @@ impl Policy {
         rules.sort_by_key(|(number, _)| *number);
         let rules =
             rules.into_iter().map(|(_, rule)| rule.step(question.peer, decision.rule.as_deref())).collect();
-        let notes =
-            if question.peer.certificates.is_empty() { vec![WITHOUT_CERTIFICATE] } else { Vec::new() };
+        let notes = match question.peer.certificates.len() {
+            0 => vec![WITHOUT_CERTIFICATE],
+            1 => vec![WITHOUT_AUTHORITIES],
+            _ => Vec::new(),
+        };
         Explanation {
             side: question.side,
             local: question.local.to_string(),
@@ -131,7 +136,7 @@ impl CompiledRule {
             }
             Some(Hit::ListMissing(list)) => RuleOutcome::MatchesForMissingList { list: list.clone() },
             Some(Hit::RuleUnreadable) => RuleOutcome::MatchesUnreadable,
-            None if peer.certificates.is_empty() && self.needs_certificate() => RuleOutcome::NeedsCertificate,
+            None if self.lacks_certificates(peer) => RuleOutcome::NeedsCertificate,
             None => RuleOutcome::DoesNotMatch,
         };
         RuleStep {
@@ -144,10 +149,10 @@ impl CompiledRule {
         }
     }
 
-    fn needs_certificate(&self) -> bool {
+    fn lacks_certificates(&self, peer: &Peer) -> bool {
         self.body.as_ref().is_some_and(|body| {
-            let lists = body.lists.iter().filter_map(|(_, list)| list.as_ref());
-            body.own.need_certificate() || lists.into_iter().any(|list| list.members.need_certificate())
+            let mut lists = body.lists.iter().filter_map(|(_, list)| list.as_ref());
+            body.own.lack_certificates(peer) || lists.any(|list| list.members.lack_certificates(peer))
         })
     }
 }
@@ -215,7 +220,9 @@ impl fmt::Display for RuleOutcome {
             }
             Self::MatchesUnreadable => f.write_str("matches everybody, because it cannot be read"),
             Self::DoesNotMatch => f.write_str("does not match"),
-            Self::NeedsCertificate => f.write_str("does not match by name; its certificates are not known"),
+            Self::NeedsCertificate => {
+                f.write_str("does not match by what is known; the certificates that decide are not")
+            }
         }
     }
 }

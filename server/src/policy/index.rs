@@ -83,8 +83,7 @@ impl<V> PatternIndex<V> {
 pub(super) struct Members {
     accounts: PatternIndex<()>,
     trust_domains: HashSet<Box<str>>,
-    issuers: HashSet<Box<str>>,
-    certificates: HashSet<[u8; 32]>,
+    ca_keys: HashSet<[u8; 32]>,
     keys: HashSet<[u8; 32]>,
 }
 
@@ -97,11 +96,8 @@ impl Members {
                 PeerMatch::TrustDomain(domain) => {
                     members.trust_domains.insert(domain.clone());
                 }
-                PeerMatch::CertificateIssuer(issuer) => {
-                    members.issuers.insert(issuer.clone());
-                }
-                PeerMatch::CertificateSha256(hash) => {
-                    members.certificates.insert(*hash);
+                PeerMatch::CaKeySha256(hash) => {
+                    members.ca_keys.insert(*hash);
                 }
                 PeerMatch::KeySha256(hash) => {
                     members.keys.insert(*hash);
@@ -114,12 +110,13 @@ impl Members {
     /// By which member a peer is among them. A name decides before a certificate, an exact one before a pattern.
     pub(super) fn find<'p>(&'p self, peer: &'p Peer) -> Option<Matched<'p>> {
         let by_name = || self.accounts.matching(&peer.identity).map(|(matched, ())| matched).next();
-        by_name().or_else(|| self.by_trust_domain(peer)).or_else(|| self.by_leaf(peer))
+        by_name().or_else(|| self.by_trust_domain(peer)).or_else(|| self.by_key(peer))
     }
 
-    /// Whether there are members that only a certificate can match.
-    pub(super) fn need_certificate(&self) -> bool {
-        !self.issuers.is_empty() || !self.certificates.is_empty() || !self.keys.is_empty()
+    /// Whether there are members that only certificates can match, which are not known of this peer.
+    pub(super) fn lack_certificates(&self, peer: &Peer) -> bool {
+        !self.keys.is_empty() && peer.certificates.is_empty()
+            || !self.ca_keys.is_empty() && peer.certificates.len() < 2
     }
 
     fn by_trust_domain<'p>(&self, peer: &'p Peer) -> Option<Matched<'p>> {
@@ -127,15 +124,13 @@ impl Members {
         self.trust_domains.contains(domain).then_some(Matched::TrustDomain(domain))
     }
 
-    fn by_leaf<'p>(&self, peer: &'p Peer) -> Option<Matched<'p>> {
-        let leaf = peer.certificates.first()?;
+    fn by_key<'p>(&self, peer: &Peer) -> Option<Matched<'p>> {
+        let (leaf, authorities) = peer.certificates.split_first()?;
         if self.keys.contains(&leaf.key_sha256) {
             return Some(Matched::Key(leaf.key_sha256));
         }
-        if self.certificates.contains(&leaf.sha256) {
-            return Some(Matched::Certificate(leaf.sha256));
-        }
-        self.issuers.contains(leaf.issuer.as_str()).then_some(Matched::Issuer(&leaf.issuer))
+        let mut of_authorities = authorities.iter().map(|authority| authority.key_sha256);
+        of_authorities.find(|key| self.ca_keys.contains(key)).map(Matched::CaKey)
     }
 }
 
@@ -147,8 +142,7 @@ pub(super) enum Matched<'p> {
     Below(&'p str),
     Any,
     TrustDomain(&'p str),
-    Issuer(&'p str),
-    Certificate([u8; 32]),
+    CaKey([u8; 32]),
     Key([u8; 32]),
 }
 
@@ -161,8 +155,7 @@ impl fmt::Display for Matched<'_> {
             Self::Below(parent) => AccountPattern::Below((*parent).into()).fmt(f),
             Self::Any => AccountPattern::Any.fmt(f),
             Self::TrustDomain(domain) => PeerMatch::TrustDomain((*domain).into()).fmt(f),
-            Self::Issuer(issuer) => PeerMatch::CertificateIssuer((*issuer).into()).fmt(f),
-            Self::Certificate(hash) => PeerMatch::CertificateSha256(*hash).fmt(f),
+            Self::CaKey(hash) => PeerMatch::CaKeySha256(*hash).fmt(f),
             Self::Key(hash) => PeerMatch::KeySha256(*hash).fmt(f),
         }
     }

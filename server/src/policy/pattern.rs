@@ -7,16 +7,12 @@ use alts_handshake::{Authority, MailAccount, SpiffeId};
 
 use super::{
     name::AccountName,
-    problem::{Problem, is_printable, shortened},
+    problem::{Problem, shortened},
 };
-
-/// Longest distinguished name of an issuer, in bytes of its text.
-const MAX_ISSUER: usize = 2_048;
 
 const SPIFFE_SCHEME: &str = "spiffe://";
 const TRUST_DOMAIN: &str = "trust-domain:";
-const CERTIFICATE_ISSUER: &str = "certificate-issuer:";
-const CERTIFICATE_SHA256: &str = "certificate-sha256:";
+const CA_KEY_SHA256: &str = "ca-key-sha256:";
 const KEY_SHA256: &str = "key-sha256:";
 
 /// Workloads by their names.
@@ -41,13 +37,11 @@ pub(crate) enum PeerMatch {
     /// Everybody whose SPIFFE ID is of this trust domain: `trust-domain:prod.example.com`. A mail account that has
     /// this domain is not meant, for another authority vouches for it: that is `*@prod.example.com`.
     TrustDomain(Box<str>),
-    /// Everybody whose own certificate (the leaf) names this issuer, as `altsd certs show` prints it:
-    /// `certificate-issuer:CN=prod root`. A name alone proves little where several CAs are trusted: each may call
-    /// itself so.
-    CertificateIssuer(Box<str>),
-    /// Who has the one certificate whose DER has this hash: `certificate-sha256:HEX`.
-    CertificateSha256([u8; 32]),
-    /// Who has the one key whose SubjectPublicKeyInfo has this hash: `key-sha256:HEX`.
+    /// Everybody for whom the CA with this key vouches, be it the issuer, another one on the path, or the root:
+    /// `ca-key-sha256:HEX`, of its SubjectPublicKeyInfo. Not by its name, which another CA can give itself.
+    CaKeySha256([u8; 32]),
+    /// Who has the one key whose SubjectPublicKeyInfo has this hash: `key-sha256:HEX`. Not by the hash of a
+    /// certificate: ECDSA signatures can be changed by anybody into others that are good as well.
     KeySha256([u8; 32]),
 }
 
@@ -94,11 +88,8 @@ impl PeerMatch {
                 Err(_) => Err("a trust domain is 1 to 255 of a-z 0-9 . - _"),
             };
         }
-        if let Some(issuer) = text.strip_prefix(CERTIFICATE_ISSUER) {
-            return issuer_text(issuer).map(|issuer| Self::CertificateIssuer(issuer.into()));
-        }
-        if let Some(hash) = text.strip_prefix(CERTIFICATE_SHA256) {
-            return parse_sha256(hash).map(Self::CertificateSha256);
+        if let Some(hash) = text.strip_prefix(CA_KEY_SHA256) {
+            return parse_sha256(hash).map(Self::CaKeySha256);
         }
         if let Some(hash) = text.strip_prefix(KEY_SHA256) {
             return parse_sha256(hash).map(Self::KeySha256);
@@ -123,25 +114,10 @@ impl fmt::Display for PeerMatch {
         match self {
             Self::Account(pattern) => pattern.fmt(f),
             Self::TrustDomain(domain) => write!(f, "{TRUST_DOMAIN}{domain}"),
-            Self::CertificateIssuer(issuer) => write!(f, "{CERTIFICATE_ISSUER}{issuer}"),
-            Self::CertificateSha256(hash) => write!(f, "{CERTIFICATE_SHA256}{}", hex::encode(hash)),
+            Self::CaKeySha256(hash) => write!(f, "{CA_KEY_SHA256}{}", hex::encode(hash)),
             Self::KeySha256(hash) => write!(f, "{KEY_SHA256}{}", hex::encode(hash)),
         }
     }
-}
-
-/// The text of a distinguished name as it is printed, which has nothing around it and nothing unprintable in it.
-pub(super) fn issuer_text(text: &str) -> Result<&str, &'static str> {
-    if text.is_empty() {
-        return Err("the name of the issuer is missing");
-    }
-    if text.len() > MAX_ISSUER {
-        return Err("the name of an issuer has at most 2048 bytes");
-    }
-    if text.trim() != text || !text.chars().all(is_printable) {
-        return Err("write the name of the issuer exactly as `altsd certs show` prints it");
-    }
-    Ok(text)
 }
 
 /// 64 hexadecimal digits in any case.

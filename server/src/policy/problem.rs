@@ -55,7 +55,7 @@ pub(crate) enum Problem {
 
 /// All that can stand for peers.
 const PEER_FORMS: &str = "NAME@DOMAIN, *@DOMAIN, spiffe://DOMAIN/PATH, spiffe://DOMAIN/PATH/*, \
-     trust-domain:DOMAIN, certificate-issuer:DISTINGUISHED NAME, certificate-sha256:HEX, key-sha256:HEX or *";
+     trust-domain:DOMAIN, ca-key-sha256:HEX, key-sha256:HEX or *";
 
 impl Problem {
     /// The name of what is wrong, which does not change.

@@ -6,8 +6,7 @@ use alts_handshake::sha256;
 
 use super::{
     name::AccountName,
-    pattern::issuer_text,
-    problem::{Problem, Refused, printable, shortened},
+    problem::{Problem, Refused, is_printable, printable, shortened},
 };
 
 /// Longest reason, in bytes.
@@ -15,6 +14,9 @@ pub(crate) const MAX_REASON: usize = 512;
 
 /// Longest serial number, in hexadecimal digits. RFC 5280 lets authorities have 40; some have more.
 const MAX_SERIAL: usize = 128;
+
+/// Longest distinguished name of an issuer, in bytes of its text.
+const MAX_ISSUER: usize = 2_048;
 
 /// What a revocation is of. There is one for each at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,6 +117,11 @@ impl Revocation {
         Ok(Self { revoked, issuer, reason, create_time, expire_time })
     }
 
+    /// The same, which has counted since `create_time`, if that is earlier.
+    pub(crate) fn since(self, create_time: u64) -> Self {
+        Self { create_time: self.create_time.min(create_time), ..self }
+    }
+
     pub(crate) fn revoked(&self) -> &Revoked {
         &self.revoked
     }
@@ -144,4 +151,18 @@ impl Revocation {
 pub(crate) struct Times {
     pub(crate) create_time: u64,
     pub(crate) expire_time: Option<u64>,
+}
+
+/// The text of a distinguished name as it is printed, which has nothing around it and nothing unprintable in it.
+fn issuer_text(text: &str) -> Result<&str, &'static str> {
+    if text.is_empty() {
+        return Err("the name of the issuer is missing");
+    }
+    if text.len() > MAX_ISSUER {
+        return Err("the name of an issuer has at most 2048 bytes");
+    }
+    if text.trim() != text || !text.chars().all(is_printable) {
+        return Err("write the name of the issuer exactly as `altsd certs show` prints it");
+    }
+    Ok(text)
 }

@@ -87,16 +87,49 @@ impl TargetName {
     }
 }
 
-/// How a called name is looked up: the texts of the entries that can stand for it, the more exact one first. What no
-/// entry can name has no second one.
+/// How a called name is looked up: the texts of the entries that can stand for it, the more exact one first. Programs
+/// reach the port 443 of a host if they name none. What no entry can name has no exact one.
 pub(super) fn spellings(called: &str) -> (Option<String>, String) {
-    let (host, port) = split(called);
+    let (host, port) = split(without_dns(called.trim()));
     let host = match bracketed(host) {
-        Some(address) => ipv6(address).unwrap_or_else(|| host.to_ascii_lowercase()),
+        Some(inside) => ipv6(inside).unwrap_or_else(|| lower_host(inside)),
         // Some name an address without brackets where no port follows.
-        None => ipv6(host).unwrap_or_else(|| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()),
+        None => ipv6(host).unwrap_or_else(|| lower_host(host)),
     };
-    (port.and_then(port_number).map(|port| format!("{host}:{port}")), host)
+    (called_port(port.unwrap_or_default()).map(|port| format!("{host}:{port}")), host)
+}
+
+/// A called name without the scheme of gRPC's DNS resolver, and the DNS server that may stand in it:
+/// `dns:NAME`, `dns:///NAME`, `dns://SERVER/NAME`. What is `dns:PORT` is a host of this name.
+fn without_dns(called: &str) -> &str {
+    let Some((scheme, name)) = called.split_once(':') else { return called };
+    let is_port = name.bytes().all(|byte| byte.is_ascii_digit())
+        || ["http", "https"].iter().any(|port| name.eq_ignore_ascii_case(port));
+    if !scheme.eq_ignore_ascii_case("dns") || is_port {
+        return called;
+    }
+    match name.strip_prefix("//") {
+        Some(rest) => rest.split_once('/').map_or(rest, |(_server, name)| name),
+        None => name.strip_prefix('/').unwrap_or(name),
+    }
+}
+
+fn lower_host(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// The port that programs come to by what they write behind the colon. They read it more leniently than entries are
+/// read: 443 if there is nothing, the names of two, and a number with a sign, more zeros or something behind it.
+fn called_port(text: &str) -> Option<u16> {
+    if text.is_empty() || text.eq_ignore_ascii_case("https") {
+        return Some(443);
+    }
+    if text.eq_ignore_ascii_case("http") {
+        return Some(80);
+    }
+    let text = text.trim_start().trim_start_matches('+');
+    let digits = text.find(|c: char| !c.is_ascii_digit()).map_or(text, |end| &text[..end]);
+    digits.trim_start_matches('0').parse().ok()
 }
 
 /// An address without the zone that it may carry: the same host is meant.

@@ -35,9 +35,13 @@ pub(super) fn identity(names: &str) -> Identity {
     }
 }
 
-/// A peer with a chain of a leaf and an intermediate.
+/// A peer with a path of a leaf, an intermediate and a root, with the keys `81…`, `82…` and `83…`.
 pub(super) fn peer(names: &str) -> Peer {
-    let certificates = [certificate("0a01", "CN=issuing", 1), certificate("0b02", "CN=root", 2)];
+    let certificates = [
+        certificate("0a01", "CN=issuing", 1),
+        certificate("0b02", "CN=root", 2),
+        certificate("0c03", "CN=root", 3),
+    ];
     Peer { identity: identity(names), certificates: Arc::new(certificates) }
 }
 

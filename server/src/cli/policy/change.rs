@@ -17,8 +17,8 @@ use crate::cli::client::Asking;
 pub(super) struct ListArgs {
     /// Its name: 1 to 63 of a-z 0-9 -, a letter first
     name: String,
-    /// Peers: accounts, *@DOMAIN, spiffe://DOMAIN/PATH/*, trust-domain:DOMAIN, certificate-issuer:NAME,
-    /// certificate-sha256:HEX, key-sha256:HEX or *
+    /// Peers: accounts, *@DOMAIN, spiffe://DOMAIN/PATH/*, trust-domain:DOMAIN, ca-key-sha256:HEX, key-sha256:HEX
+    /// or *
     peers: Vec<String>,
     /// For people
     #[arg(long, value_name = "TEXT", default_value = "")]

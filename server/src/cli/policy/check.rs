@@ -32,8 +32,8 @@ pub(super) struct Args {
     /// What the program at this end has called, HOST:PORT
     #[arg(long, value_name = "NAME", default_value = "")]
     target_name: String,
-    /// The certificates of the peer in PEM, leaf first: what rules and revocations say of certificates is checked
-    /// against these
+    /// The certificates of the peer in PEM, leaf first and the root last: what rules and revocations say of
+    /// certificates and keys is checked against these
     #[arg(long, value_name = "FILE")]
     peer_chain: Option<PathBuf>,
     /// SHA-256 of the peer's key, where its certificates are not at hand

@@ -9,7 +9,7 @@ fn explain(policy: &Policy, side: Side, by: &Peer, target_name: &str) -> Explana
 const TOML: &str = r#"
 [[peer_list]]
 name = "frontends"
-peers = ["spiffe://d/web/*", "certificate-issuer:CN=issuing"]
+peers = ["spiffe://d/web/*", "ca-key-sha256:8383838383838383838383838383838383838383838383838383838383838383"]
 
 [[rule]]
 name = "b-allow"
@@ -68,20 +68,28 @@ fn what_only_a_certificate_decides_is_said_where_there_is_none() {
     let policy = policy(Action::Allow, TOML);
     let known = peer("web@x");
     let by_name = Peer { certificates: Arc::new([]), ..known.clone() };
+    let by_leaf = Peer { certificates: Arc::new([certificate("0a01", "CN=issuing", 1)]), ..known.clone() };
     let explained = explain(&policy, Side::Server, &known, "");
     assert_eq!(explained.decision.reason, Reason::AllowedByRule);
     assert!(explained.notes.is_empty());
-    let explained = explain(&policy, Side::Server, &by_name, "");
-    assert_eq!(explained.decision.reason, Reason::DeniedNotListed);
-    assert_eq!(explained.notes.len(), 1);
-    let outcomes: Vec<_> =
-        explained.rules.iter().map(|step| (step.rule.as_str(), step.outcome.clone())).collect();
+    let list = Name::parse("frontends").expect("it is a name");
+    let matches =
+        RuleOutcome::Matches { list: Some(list), member: format!("ca-key-sha256:{}", "83".repeat(32)) };
+    assert_eq!(explained.rules[1].outcome, matches);
     let expected = [
         ("a-other", RuleOutcome::DoesNotMatch),
         ("b-allow", RuleOutcome::NeedsCertificate),
         ("c-try", RuleOutcome::DoesNotMatch),
     ];
-    assert_eq!(outcomes, expected);
+    // A leaf alone does not say which CAs vouch for it.
+    for (peer, note) in [(by_name, "certificates of the peer"), (by_leaf, "authorities of the peer")] {
+        let explained = explain(&policy, Side::Server, &peer, "");
+        assert_eq!(explained.decision.reason, Reason::DeniedNotListed);
+        assert!(explained.notes.len() == 1 && explained.notes[0].contains(note), "{:?}", explained.notes);
+        let outcomes: Vec<_> =
+            explained.rules.iter().map(|step| (step.rule.as_str(), step.outcome.clone())).collect();
+        assert_eq!(outcomes, expected);
+    }
 }
 
 #[test]

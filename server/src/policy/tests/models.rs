@@ -27,11 +27,7 @@ fn a_match_is_shown_in_its_one_spelling() {
         ("spiffe://prod.example/*".to_owned(), "spiffe://prod.example/*".to_owned()),
         ("spiffe://prod.example/a/b/*".to_owned(), "spiffe://prod.example/a/b/*".to_owned()),
         ("trust-domain:prod_1.example".to_owned(), "trust-domain:prod_1.example".to_owned()),
-        (
-            "certificate-issuer:C=CH, O=x, CN=a/b: c".to_owned(),
-            "certificate-issuer:C=CH, O=x, CN=a/b: c".to_owned(),
-        ),
-        (format!("certificate-sha256:{}", hash.to_uppercase()), format!("certificate-sha256:{hash}")),
+        (format!("ca-key-sha256:{}", hash.to_uppercase()), format!("ca-key-sha256:{hash}")),
         (format!("key-sha256:{hash}"), format!("key-sha256:{hash}")),
         ("*".to_owned(), "*".to_owned()),
     ];
@@ -44,10 +40,14 @@ fn a_match_is_shown_in_its_one_spelling() {
 
 #[test]
 fn what_matches_no_peer_is_refused_and_the_forms_are_told() {
-    let long_issuer = format!("certificate-issuer:{}", "x".repeat(2_049));
+    let short_ca_hash = format!("ca-key-sha256:{}", "a".repeat(63));
+    let ca_hash_and_more = format!("ca-key-sha256:{} ", "a".repeat(64));
+    let upper_case_form = format!("CA-key-sha256:{}", "a".repeat(64));
+    // Any CA can give itself the name of another, and anybody can make another DER of a certificate.
+    let of_a_certificate = format!("certificate-sha256:{}", "a".repeat(64));
     let short_hash = format!("key-sha256:{}", "a".repeat(63));
     let long_hash = format!("key-sha256:{}", "a".repeat(65));
-    let no_hex = format!("certificate-sha256:{}", "g".repeat(64));
+    let no_hex = format!("ca-key-sha256:{}", "g".repeat(64));
     let refused = [
         "",
         " ",
@@ -98,16 +98,16 @@ fn what_matches_no_peer_is_refused_and_the_forms_are_told() {
         "trust-domain:prod.example/a",
         "trust-domain: prod.example",
         "Trust-domain:prod.example",
-        "certificate-issuer:",
-        "certificate-issuer: CN=a",
-        "certificate-issuer:CN=a ",
-        "certificate-issuer:CN=a\u{1b}[31m",
-        "certificate-issuer:CN=\u{2066}a",
-        "certificate-sha256:",
+        "certificate-issuer:CN=a",
+        "ca-key-sha256:",
+        "ca-key-sha256:CN=a",
+        &of_a_certificate,
         "certificate-serial:01",
         "key-sha256:",
         "sha256:00",
-        &long_issuer,
+        &short_ca_hash,
+        &ca_hash_and_more,
+        &upper_case_form,
         &short_hash,
         &long_hash,
         &no_hex,
@@ -125,8 +125,7 @@ fn a_local_account_is_matched_by_its_names_alone() {
     for text in ["*", "*@prod.example", "a@prod.example", "spiffe://d/a", "spiffe://d/*"] {
         assert_eq!(AccountPattern::parse(text).map(|pattern| pattern.to_string()), Ok(text.to_owned()));
     }
-    for text in ["", "trust-domain:d", "certificate-issuer:CN=a", "a@*", "*@*", "spiffe://d", "key-sha256:00"]
-    {
+    for text in ["", "trust-domain:d", "ca-key-sha256:00", "a@*", "*@*", "spiffe://d", "key-sha256:00"] {
         let problem = AccountPattern::parse(text).expect_err(text);
         assert_eq!(problem.code(), "account_pattern_invalid");
     }
@@ -210,16 +209,16 @@ fn a_list_has_at_most_ten_thousand_peers_each_once() {
 
 #[test]
 fn a_list_fits_into_a_value_of_the_store() {
-    let issuer = |number: usize| {
-        let text = format!("certificate-issuer:CN={}{number:04}", "\\\"".repeat(500));
-        PeerMatch::parse(&text).expect("it is an issuer")
+    let long = |number: usize| {
+        let text = format!("spiffe://d/{}{number:04}", "a".repeat(1_982));
+        PeerMatch::parse(&text).expect("it is a SPIFFE ID")
     };
-    // In JSON each takes 19 + 3 + 2000 + 4 + 3 bytes.
-    let fits = MAX_RECORD / 2_029;
-    let good = list((0..fits).map(issuer).collect()).expect("it fits");
+    // In JSON each takes 11 + 1982 + 4 + 3 bytes.
+    let fits = MAX_RECORD / 2_000;
+    let good = list((0..fits).map(long).collect()).expect("it fits");
     let written = serde_json::to_vec(&PeerListRecord::from(&good)).expect("it can be written");
     assert!(written.len() <= MAX_RECORD + 100 && written.len() < 1 << 20, "{}", written.len());
-    let refused = list((0..=fits).map(issuer).collect()).expect_err("it is too large");
+    let refused = list((0..=fits).map(long).collect()).expect_err("it is too large");
     assert_eq!(refused.problem.code(), "record_too_large");
 }
 

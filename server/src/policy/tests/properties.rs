@@ -28,10 +28,10 @@ fn peer_match() -> impl Strategy<Value = String> {
     let others = prop::sample::select(vec![
         "trust-domain:d".to_owned(),
         "trust-domain:e".to_owned(),
-        "certificate-issuer:CN=issuing".to_owned(),
-        "certificate-issuer:CN=root".to_owned(),
+        format!("ca-key-sha256:{}", "81".repeat(32)),
+        format!("ca-key-sha256:{}", "82".repeat(32)),
         format!("key-sha256:{}", "81".repeat(32)),
-        format!("certificate-sha256:{}", "02".repeat(32)),
+        format!("key-sha256:{}", "82".repeat(32)),
     ]);
     prop_oneof![4 => account_pattern(), 1 => others]
 }
@@ -112,11 +112,9 @@ fn is_of(pattern: &str, names: &str) -> bool {
     })
 }
 
-/// The leaf of every peer here is issued by `CN=issuing` and has the key `81…`.
+/// The leaf of every peer here has the key `81…`, and its authority `82…`.
 fn is_peer(pattern: &str, names: &str) -> bool {
-    is_of(pattern, names)
-        || pattern == "certificate-issuer:CN=issuing"
-        || pattern.starts_with("key-sha256:81")
+    is_of(pattern, names) || pattern.starts_with("ca-key-sha256:82") || pattern.starts_with("key-sha256:81")
 }
 
 fn reference(
