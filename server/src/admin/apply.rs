@@ -16,7 +16,7 @@ use super::{
     refusal::{by_store, conflict, invalid, refuse},
     shelf::{PATIENCE, Row, Shelf, list_unknown, number},
 };
-use crate::policy::{Entry, Name, PeerList, Rule, TargetName};
+use crate::policy::{Action, Entry, Name, PeerList, Rule, TargetName};
 
 /// What becomes of one resource.
 struct Planned {
@@ -42,13 +42,14 @@ pub(super) async fn apply(
     let known = lists.iter().map(PeerList::name).chain(stored_lists.iter().map(|row| &row.key)).collect();
     know_lists(&rules, &known)?;
     let mut planned = plan(shelf, &decided, lists, stored_lists)?;
-    // In this order, so that no rule is there before its lists.
-    let mut of_rules = plan(shelf, &decided, rules, shelf.rows(&decided).await?)?;
+    let actions: Vec<_> = rules.iter().map(Rule::action).collect();
+    let of_rules = plan(shelf, &decided, rules, shelf.rows(&decided).await?)?;
     let mut of_targets = plan(shelf, &decided, targets, shelf.rows(&decided).await?)?;
     let mut changes: Vec<_> =
         [&planned, &of_rules, &of_targets].into_iter().flatten().map(|one| one.change.clone()).collect();
+    // In this order, so that no rule is there before its lists, and nobody is let in whom another rule denies.
     planned.append(&mut of_targets);
-    planned.append(&mut of_rules);
+    planned.append(&mut denials_first(actions, of_rules));
     let transactions = split(planned.into_iter().filter_map(|planned| planned.write));
     let count = transactions.len();
 
@@ -132,6 +133,14 @@ fn plan<T: Managed>(
         Ok(Planned { change: Change { name: T::name(key), kind: kind.into(), overrides_file }, write })
     };
     values.into_iter().map(one).collect()
+}
+
+/// What goes with the rules that deny, then what goes with those that allow, each in its order.
+fn denials_first<T>(actions: Vec<Action>, items: Vec<T>) -> Vec<T> {
+    let (mut first, then): (Vec<_>, Vec<_>) =
+        actions.into_iter().zip(items).partition(|(action, _)| *action == Action::Deny);
+    first.extend(then);
+    first.into_iter().map(|(_, item)| item).collect()
 }
 
 /// Writes in their order, each part as large as a transaction may be.

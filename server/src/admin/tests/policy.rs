@@ -455,6 +455,38 @@ async fn a_document_with_one_fault_changes_nothing() {
 }
 
 #[tokio::test]
+async fn parts_bring_the_rules_that_deny_before_those_that_allow() {
+    let store = memory();
+    let world = World::of(Some(store.clone())).await;
+    let mut client = world.policy();
+    let (denials, allowances) = (5, MAX_WRITES);
+    let deny = |name: &str| api::Rule { action: rule::Action::Deny.into(), ..rule(name, &["web"]) };
+    let allowing = (0..allowances).map(|number| rule(&format!("a{number:03}"), &["web"]));
+    let denying = (0..denials).map(|number| deny(&format!("d{number}")));
+    let request = api::ApplyPolicyRequest {
+        peer_lists: vec![list("web", &["*"])],
+        rules: allowing.chain(denying).collect(),
+        in_parts: true,
+        ..Default::default()
+    };
+    let done = client.apply_policy(request.clone()).await.expect("parts are allowed").into_inner();
+    assert_eq!(done.transactions, 2);
+    // The answer has the order of the request.
+    let names: Vec<_> = done.changes.iter().skip(1).map(|change| change.name.clone()).collect();
+    assert_eq!(names, request.rules.iter().map(|rule| rule.name.clone()).collect::<Vec<_>>());
+    let rules = store.list("rules/").await.expect("it answers").entries;
+    let of = |first: char| {
+        let kept = rules.iter().filter(|entry| entry.key.starts_with(&format!("rules/{first}")));
+        kept.map(|entry| entry.revision).collect::<Vec<_>>()
+    };
+    let lists = store.list("peer-lists/").await.expect("it answers").entries;
+    assert_eq!((of('d').len(), of('a').len()), (denials, allowances));
+    assert!(of('d').iter().all(|at| *at == lists[0].revision), "{:?}", of('d'));
+    let late = of('a').into_iter().filter(|at| *at > lists[0].revision).count();
+    assert_eq!(late, denials + 1, "only rules that allow wait for the second part");
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_is_shown_and_can_be_replaced_or_deleted() {
     let store = memory();
     let world = World::of(Some(store.clone())).await;
@@ -493,7 +525,7 @@ async fn a_question_that_cannot_be_is_refused() {
             "sha256_invalid",
         ),
         (
-            api::CheckPeerRequest { certificates: vec![certificate(""); 5], ..check("a@x.example") },
+            api::CheckPeerRequest { certificates: vec![certificate(""); 6], ..check("a@x.example") },
             "too_many",
         ),
     ] {
