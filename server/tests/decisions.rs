@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use nix::unistd::getuid;
 use serde_json::Value;
@@ -102,6 +102,56 @@ async fn what_is_decided_outlives_the_daemon() {
     // Who is revoked is not served as itself either: its own end says so first, or the other one.
     assert!(found.details.contains("its machine was stolen"), "{}", found.details);
     assert_eq!(refused(&node, BATCH, ORDERS).await.reason(), "peer_denied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_by_the_key_of_a_ca_is_of_all_for_whom_it_vouches() {
+    let node = Node::start_with(&configuration("allow", ""));
+    call(&node, WEB, ORDERS, "").await.expect("there is no rule yet");
+    let config = node.at("altsd.toml").display().to_string();
+    let exported = Command::new(env!("CARGO_BIN_EXE_altsd"))
+        .env_clear()
+        .args(["ca", "export-root", "--config", &config])
+        .output()
+        .expect("it was built");
+    write(node.path(), "root.pem", &String::from_utf8(exported.stdout).expect("it is PEM"));
+    let pem = node.at("root.pem").display().to_string();
+    let revoked = node.json(&["revoke", "key", "--pem", &pem, "--reason", "to see its hash"]);
+    let name = revoked["name"].as_str().expect("it has a name");
+    let key = name.strip_prefix("keys/").expect("it is of a key");
+    assert_eq!(refused(&node, WEB, ORDERS).await.reason(), "peer_revoked");
+    done(&node, &["revoke", "undo", name]);
+    call(&node, WEB, ORDERS, "").await.expect("it is taken back");
+
+    let leaf = node.json(&["certs", "show", WEB]);
+    let leaf = leaf["sha256_key_fingerprint"].as_str().expect("it is known");
+    let rule = |name, peer: &str| {
+        let words = ["policy", "create-rule", name, "--local", "*", "--side", "server", "--deny", "--peer"];
+        done(&node, &[&words[..], &[peer]].concat());
+    };
+    rule("the-leaf-is-no-ca", &format!("ca-key-sha256:{leaf}"));
+    rule("the-root-is-no-leaf", &format!("key-sha256:{key}"));
+    call(&node, WEB, ORDERS, "").await.expect("both are of nobody");
+    rule("no-root", &format!("ca-key-sha256:{key}"));
+    for client in [WEB, BATCH] {
+        let found = refused(&node, client, ORDERS).await;
+        assert_eq!(found.reason(), "peer_denied");
+        assert!(found.details.contains("no-root"), "{}", found.details);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_replaced_while_it_holds() {
+    let node = Node::start_with(&configuration("allow", ""));
+    let revoke = ["revoke", "account", WEB, "--reason"];
+    done(&node, &[&revoke[..], &["stolen"]].concat());
+    let told = failed(&node, &[&revoke[..], &["found", "--for", "7d"]].concat());
+    assert!(told.contains("revocation_exists") && told.contains("--replace"), "{told}");
+    done(&node, &[&revoke[..], &["found", "--for", "7d", "--replace"]].concat());
+    let found = refused(&node, WEB, ORDERS).await;
+    assert!(found.reason() == "peer_revoked" && found.details.contains("found"), "{}", found.details);
+    let listed = node.json(&["revoke", "list"]);
+    assert!(listed["revocations"][0]["expire_time"].is_string(), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

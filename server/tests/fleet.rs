@@ -79,7 +79,7 @@ fn revoked() -> CreateRevocationRequest {
         reason: "its machine was stolen".to_owned(),
         ..Default::default()
     };
-    CreateRevocationRequest { revocation: Some(revocation) }
+    CreateRevocationRequest { revocation: Some(revocation), allow_existing: false }
 }
 
 fn taken_back() -> DeleteRevocationRequest {

@@ -1021,7 +1021,7 @@ pub struct PeerList {
     #[prost(string, tag = "2")]
     pub description: ::prost::alloc::string::String,
     /// At most 10000: an account, `*@DOMAIN`, `spiffe://DOMAIN/PATH`, `spiffe://DOMAIN/PATH/*`, `trust-domain:DOMAIN`,
-    /// `certificate-issuer:DISTINGUISHED NAME`, `certificate-sha256:HEX`, `key-sha256:HEX` or `*`. Not in answers to
+    /// `ca-key-sha256:HEX`, `key-sha256:HEX` or `*`. Not in answers to
     /// ListPeerLists, AddPeers and RemovePeers.
     #[prost(string, repeated, tag = "3")]
     pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -1480,7 +1480,8 @@ pub struct ApplyPolicyRequest {
     #[prost(bool, tag = "4")]
     pub validate_only: bool,
     /// Where one transaction cannot hold all that changes (64 resources, 1.2 MB): several, lists before the rules that
-    /// name them. If one fails, those before it stay. If false, it is refused then.
+    /// name them, and rules that deny before those that allow. If one fails, those before it stay. If false, it is
+    /// refused then.
     #[prost(bool, tag = "5")]
     pub in_parts: bool,
 }
@@ -1581,8 +1582,8 @@ pub struct CheckPeerRequest {
     /// What the program has called, HOST:PORT; empty if nothing. Only a client calls.
     #[prost(string, tag = "4")]
     pub target_name: ::prost::alloc::string::String,
-    /// The certificates of the peer, leaf first, as far as they are known: at most 4. What rules and revocations say of
-    /// certificates is checked against these alone.
+    /// The certificates of the peer, leaf first and the root last, as far as they are known: at most 5. What rules and
+    /// revocations say of certificates and keys is checked against these alone.
     #[prost(message, repeated, tag = "5")]
     pub certificates: ::prost::alloc::vec::Vec<CheckedCertificate>,
 }
@@ -3413,6 +3414,10 @@ pub struct CreateRevocationRequest {
     /// What, why and until when.
     #[prost(message, optional, tag = "1")]
     pub revocation: ::core::option::Option<Revocation>,
+    /// Where it is revoked already: takes this reason and end in place of those that are there, in one step, also if it
+    /// then ends earlier. If false, it is refused then (`revocation_exists`).
+    #[prost(bool, tag = "2")]
+    pub allow_existing: bool,
 }
 /// Takes a revocation back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3439,7 +3444,8 @@ pub mod revocations_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Revocations: of an account, of a certificate, of a key. There is one of each at most. All of them are in the store,
-    /// and every node that shares it refuses by them. A revocation is not changed: it is deleted and made anew.
+    /// and every node that shares it refuses by them. To change the reason or the end of one, create it again with
+    /// `allow_existing`: it counts all the time.
     ///
     /// Each refusal begins with a stable reason code and a colon.
     #[derive(Debug, Clone)]
@@ -3558,7 +3564,7 @@ pub mod revocations_client {
                 .insert(GrpcMethod::new("altsd.v1.Revocations", "GetRevocation"));
             self.inner.unary(req, path, codec).await
         }
-        /// Revokes. The answer waits up to two seconds for this node to refuse by it.
+        /// Revokes, or changes the reason and end of what is revoked already. The answer waits up to two seconds for this node to refuse by it.
         pub async fn create_revocation(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateRevocationRequest>,
@@ -3630,7 +3636,7 @@ pub mod revocations_server {
             &self,
             request: tonic::Request<super::GetRevocationRequest>,
         ) -> std::result::Result<tonic::Response<super::Revocation>, tonic::Status>;
-        /// Revokes. The answer waits up to two seconds for this node to refuse by it.
+        /// Revokes, or changes the reason and end of what is revoked already. The answer waits up to two seconds for this node to refuse by it.
         async fn create_revocation(
             &self,
             request: tonic::Request<super::CreateRevocationRequest>,
@@ -3642,7 +3648,8 @@ pub mod revocations_server {
         ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
     }
     /// Revocations: of an account, of a certificate, of a key. There is one of each at most. All of them are in the store,
-    /// and every node that shares it refuses by them. A revocation is not changed: it is deleted and made anew.
+    /// and every node that shares it refuses by them. To change the reason or the end of one, create it again with
+    /// `allow_existing`: it counts all the time.
     ///
     /// Each refusal begins with a stable reason code and a colon.
     #[derive(Debug)]

@@ -29,7 +29,7 @@ mod resource;
 const MAX_MESSAGE: usize = 16 << 10;
 
 /// A record is swept up so long after its end, in seconds: clocks of nodes differ.
-const SLACK: u64 = 3_600;
+const SLACK: u64 = 86_400;
 
 pub(super) struct Service {
     pub(super) shelf: Shelf,
@@ -111,25 +111,35 @@ impl RevocationsService for Service {
         request: Request<CreateRevocationRequest>,
     ) -> Result<Response<Message>, Status> {
         let by = Operator::of(request.extensions());
-        let message = request.into_inner().revocation.ok_or_else(|| missing("revocation"))?;
+        let CreateRevocationRequest { revocation, allow_existing } = request.into_inner();
+        let message = revocation.ok_or_else(|| missing("revocation"))?;
         let now = self.clock.now().as_secs();
         let record = resource::requested(message, now)?;
-        let revocation = Revocation::try_from(record).map_err(|refused| invalid(&refused))?;
-        let revoked = revocation.revoked();
+        let mut revocation = Revocation::try_from(record).map_err(|refused| invalid(&refused))?;
         let store = self.shelf.store()?;
-        let expected = match self.find(revoked).await? {
+        let expected = match self.find(revocation.revoked()).await? {
             None => Expected::Absent,
-            // Its time is over, and it has not been swept up yet.
-            Some(entry) if resource::read(revoked, &entry).is_some_and(|old| is_over(&old, now)) => {
+            Some(entry) => {
+                let old = resource::read(revocation.revoked(), &entry);
+                // One whose time is over, and that has not been swept up yet, is in nobody's way.
+                if !old.as_ref().is_some_and(|old| is_over(old, now)) {
+                    if !allow_existing {
+                        return Err(exists(revocation.revoked()));
+                    }
+                    revocation = match old {
+                        Some(old) => revocation.since(old.create_time()),
+                        None => revocation,
+                    };
+                }
                 Expected::At(entry.revision)
             }
-            Some(_) => return Err(exists(revoked)),
         };
+        let revoked = revocation.revoked();
         let put = REVOCATION.put(&revoked.to_id(), &RevocationRecord::from(&revocation), expected);
         let mut write = put.map_err(|error| by_store(&error))?;
         write.lifetime = revocation.expire_time().map(|end| lifetime(end, now));
         let revision = store.transact(vec![write]).await.map_err(|error| match error {
-            StoreError::Conflict { .. } => exists(revoked),
+            StoreError::Conflict { .. } if !allow_existing => exists(revoked),
             error => by_store(&error),
         })?;
         by.did("revoked", &key(revoked), revision);
@@ -196,8 +206,11 @@ fn unknown(revoked: &Revoked) -> Status {
 }
 
 fn exists(revoked: &Revoked) -> Status {
-    let text = format!("{} is there already; delete it first to change its reason or end", key(revoked));
-    refuse(Code::AlreadyExists, "already_exists", &text)
+    let text = format!(
+        "{} is there already; to change its reason and end, say that it may be replaced (--replace)",
+        key(revoked)
+    );
+    refuse(Code::AlreadyExists, "revocation_exists", &text)
 }
 
 fn is_over(revocation: &Revocation, now: u64) -> bool {
@@ -214,9 +227,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_outlives_its_end_by_an_hour_and_no_more_than_a_store_keeps() {
+    fn a_record_outlives_its_end_by_a_day_and_no_more_than_a_store_keeps() {
         for (end, now, seconds) in
-            [(100, 40, 3_660), (40, 40, 3_600), (30, 40, 3_600), (u64::MAX, 40, MAX_LIFETIME)]
+            [(100, 40, 86_460), (40, 40, 86_400), (30, 40, 86_400), (u64::MAX, 40, MAX_LIFETIME)]
         {
             assert_eq!(lifetime(end, now).as_secs(), seconds);
         }

@@ -38,6 +38,7 @@ Examples:
   altsd revoke account batch@prod.example.com --reason 'its machine was stolen'
   altsd revoke certificate --pem leaf.pem --reason 'key in a public bucket' --for 7d
   altsd revoke key 8a3f0c1d2e4b5a69788796a5b4c3d2e1f00112233445566778899aabbccddeef --reason 'weak key'
+  altsd revoke account batch@prod.example.com --reason 'it is rebuilt' --for 7d --replace
   altsd revoke list
   altsd revoke undo accounts/batch@prod.example.com";
 
@@ -115,6 +116,9 @@ struct Terms {
     /// How long it lasts, such as 36h or 7d
     #[arg(long = "for", value_name = "SPAN", value_parser = when::parse_span, conflicts_with = "expires")]
     span: Option<u64>,
+    /// If it is revoked already, change its reason and end to these; it stays revoked all the time
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -166,13 +170,13 @@ fn leaf(file: &Path) -> Result<alts_handshake::CertificateFacts, Error> {
 }
 
 async fn revoke(subject: Subject, terms: Terms, now: u64) -> Result<(), Error> {
-    let Terms { reason, expires, span, asking } = terms;
+    let Terms { reason, expires, span, replace, asking } = terms;
     let end = expires.or(span.map(|span| now.saturating_add(span)));
     let expire_time = end.map(|end| Timestamp { seconds: i64::try_from(end).unwrap_or(i64::MAX), nanos: 0 });
     let revocation = Revocation { subject: Some(subject), reason, expire_time, ..Revocation::default() };
     let (daemon, mut client) = open(&asking).await?;
-    let call = client.create_revocation(CreateRevocationRequest { revocation: Some(revocation) });
-    let view = View::from(daemon.ask(call).await?);
+    let request = CreateRevocationRequest { revocation: Some(revocation), allow_existing: replace };
+    let view = View::from(daemon.ask(client.create_revocation(request)).await?);
     Ok(output::print(asking.output, || view::details(&view), &view)?)
 }
 

@@ -32,7 +32,11 @@ fn certificate(issuer: &str, serial: &str) -> Revocation {
 }
 
 fn create(revocation: Revocation) -> api::CreateRevocationRequest {
-    api::CreateRevocationRequest { revocation: Some(revocation) }
+    api::CreateRevocationRequest { revocation: Some(revocation), allow_existing: false }
+}
+
+fn replace(revocation: Revocation) -> api::CreateRevocationRequest {
+    api::CreateRevocationRequest { allow_existing: true, ..create(revocation) }
 }
 
 fn until(seconds: i64, nanos: i32, revocation: Revocation) -> Revocation {
@@ -114,7 +118,7 @@ async fn what_cannot_be_revoked_is_refused_and_nothing_is_kept() {
     ] {
         refused(client.create_revocation(create(revocation)).await, InvalidArgument, reason);
     }
-    let request = api::CreateRevocationRequest { revocation: None };
+    let request = api::CreateRevocationRequest::default();
     refused(client.create_revocation(request).await, InvalidArgument, "field_missing");
     assert!(store.list("").await.expect("it answers").entries.is_empty());
     let alone = World::of(None).await;
@@ -130,7 +134,7 @@ async fn there_is_one_of_each_and_one_that_has_ended_makes_room() {
     refused(
         client.create_revocation(create(account("web@x.example"))).await,
         AlreadyExists,
-        "already_exists",
+        "revocation_exists",
     );
     refused(
         client.delete_revocation(delete(&first.name, first.revision + 1, false)).await,
@@ -159,6 +163,66 @@ async fn there_is_one_of_each_and_one_that_has_ended_makes_room() {
 }
 
 #[tokio::test]
+async fn reason_and_end_of_what_is_revoked_change_without_a_moment_in_between() {
+    let (world, _) = world().await;
+    let mut client = world.revocations();
+    let now = NOW as i64;
+    let web = || account("web@x.example");
+    let reason = |reason: &str, revocation| Revocation { reason: reason.to_owned(), ..revocation };
+    let first = client.create_revocation(replace(web())).await.expect("none is there").into_inner();
+    let status = client.create_revocation(create(reason("other", web()))).await.expect_err("one is there");
+    assert!(status.message().starts_with("revocation_exists: "), "{status}");
+    assert!(status.message().contains("--replace"), "{status}");
+    let mut seen = first.revision;
+    for (asked, end) in [
+        (until(now + 100, 0, reason("b", web())), Some(now + 100)),
+        (until(now + 1_000, 0, reason("c", web())), Some(now + 1_000)),
+        (until(now + 1, 0, reason("d", web())), Some(now + 1)),
+        (reason("e", web()), None),
+    ] {
+        let changed = client.create_revocation(replace(asked.clone())).await.expect("it may").into_inner();
+        assert_eq!(
+            (&changed.reason, changed.expire_time.map(|end| end.seconds)),
+            (&asked.reason, end),
+            "{asked:?}"
+        );
+        assert_eq!((changed.state(), changed.create_time), (ResourceState::Active, first.create_time));
+        // One write of the store each: it is never deleted, and what was refused wrote nothing.
+        assert_eq!(changed.revision, seen + 1);
+        seen = changed.revision;
+    }
+
+    refused(
+        client.create_revocation(replace(until(now, 0, web()))).await,
+        InvalidArgument,
+        "ends_before_it_begins",
+    );
+    let kept = client.get_revocation(api::GetRevocationRequest { name: first.name.clone() }).await;
+    assert_eq!(kept.expect("it is there").into_inner().reason, "e");
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_replaced_keeps_the_moment_it_was_made_in() {
+    let (world, store) = world().await;
+    let mut client = world.revocations();
+    let record = |create_time: u64| {
+        format!(
+            "{{\"schema\":1,\"value\":{{\"account\":\"web@x.example\",\"reason\":\"r\",\"create_time\":{create_time}}}}}"
+        )
+    };
+    // The second is of a node whose clock is ahead of ours; the third cannot be read.
+    let end = NOW + 5;
+    for (kept, since) in [(record(NOW - 70), NOW - 70), (record(NOW + 70), NOW), ("{".to_owned(), NOW)] {
+        let key = "revocations/accounts/web@x.example";
+        store.put(key, kept.clone().into(), Expected::Anything).await.expect("there is room");
+        let asked = replace(until(end as i64, 0, account("web@x.example")));
+        let made = client.create_revocation(asked).await.expect("it may be replaced").into_inner();
+        assert_eq!(made.create_time.map(|time| time.seconds), Some(since as i64), "{kept}");
+        assert_eq!(made.state(), ResourceState::Active, "{kept}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_not_found_and_what_cannot_be_read_is_shown_and_can_go() {
     let (world, store) = world().await;
     let mut client = world.revocations();
@@ -176,7 +240,7 @@ async fn what_is_not_there_is_not_found_and_what_cannot_be_read_is_shown_and_can
     refused(
         client.create_revocation(create(account("web@x.example"))).await,
         AlreadyExists,
-        "already_exists",
+        "revocation_exists",
     );
     client.delete_revocation(delete(name, 0, false)).await.expect("it goes");
 }

@@ -104,6 +104,20 @@ async fn what_altsd_refuses_is_told_with_its_reason() {
     assert!(kept(&world).await.is_empty());
 }
 
+#[tokio::test]
+async fn what_is_revoked_already_is_changed_only_if_that_is_said() {
+    let world = world().await;
+    let first = ["account", "a@x.example", "--reason", "lost", "--for", "7d"];
+    typed(&world, &first).await.expect("it is good");
+    let other = ["account", "a@x.example", "--reason", "stolen"];
+    let error = typed(&world, &other).await.expect_err("it is there").to_string();
+    assert!(error.contains(" refuses: revocation_exists: ") && error.contains("--replace"), "{error}");
+    assert_eq!(kept(&world).await[0].reason, "lost");
+    typed(&world, &[&other[..], &["--replace"]].concat()).await.expect("it is said");
+    let all = kept(&world).await;
+    assert_eq!((all.len(), &*all[0].reason, all[0].expire_time), (1, "stolen", None));
+}
+
 #[test]
 fn what_cannot_be_meant_cannot_be_typed() {
     for words in [
@@ -118,6 +132,7 @@ fn what_cannot_be_meant_cannot_be_typed() {
         &["account", "a@b", "--reason", "r", "--expires", "tomorrow"],
         &["account", "a@b", "--reason", "r", "--for", "7d", "--expires", "2030-01-01T00:00:00Z"],
         &["undo"],
+        &["undo", "accounts/a@b", "--replace"],
     ] {
         assert!(Typed::try_parse_from([&["revoke"], words].concat()).is_err(), "{words:?}");
     }
