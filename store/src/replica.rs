@@ -3,7 +3,7 @@
 //! [`follow`] tells what a source holds under a prefix, and each change of it. What it heard it keeps in a copy, in a
 //! store of this node: if the source is away at the start, the copy is told instead, with its age.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{mem, pin::pin, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
@@ -165,6 +165,10 @@ impl Follower {
             let problem = self.listen(&mut kept).await;
             if matches!(problem, Error::Compacted { .. }) {
                 self.at = None;
+            } else if matches!(problem, Error::Corrupt(_)) {
+                // A watch from where we are would come upon the same again, also when it has long been removed.
+                self.at = None;
+                self.lose(problem.to_string(), &mut kept).await;
             } else if self.grace {
                 // When a source changes its leader, contact breaks and is there again at once.
                 self.grace = false;
@@ -213,9 +217,17 @@ impl Follower {
             Err(_) => return silent(LONGEST_WAIT),
         };
         self.find().await;
+        let mut begun = false;
         loop {
             match watch.next().await {
-                Some(Ok(batch)) => self.hear(batch).await,
+                Some(Ok(batch)) => {
+                    // That it begins is no proof: one that always breaks then would never count as lost.
+                    if mem::replace(&mut begun, true) || !batch.changes.is_empty() {
+                        self.pauses = pauses(self.seed);
+                        self.grace = true;
+                    }
+                    self.hear(batch).await;
+                }
                 Some(Err(problem)) => return problem,
                 None => return Error::Unavailable("a watch has ended".to_owned()),
             }
@@ -246,8 +258,6 @@ impl Follower {
 
     /// Takes what a watch tells.
     async fn hear(&mut self, Batch { changes, revision }: Batch) {
-        self.pauses = pauses(self.seed);
-        self.grace = true;
         self.at = self.at.max(Some(revision));
         let noted = self.noted;
         if !changes.is_empty() {

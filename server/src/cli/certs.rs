@@ -178,7 +178,9 @@ impl<'a> Session<'a> {
         let mut certificates = Vec::new();
         let mut page_token = String::new();
         loop {
-            let call = self.client.list_certificates(ListCertificatesRequest { page_size: 0, page_token });
+            let call = self
+                .client
+                .list_certificates(ListCertificatesRequest { page_size: client::PAGE, page_token });
             let page = client::answer(call, &self.asking.admin, self.timeout).await?;
             let page = page.map_err(|status| self.refused(&said(&status)))?;
             certificates.extend(page.certificates);

@@ -1,12 +1,15 @@
 //! Calls on a running daemon.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use super::output::Format;
 use tonic::{
     Response, Status,
     transport::{Channel, Endpoint},
 };
+
+/// How many of a long list are asked for at once: as many as altsd gives, for each page costs it a look at all of them.
+pub(super) const PAGE: i32 = 1_000;
 
 /// Why a daemon cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,11 @@ pub(crate) enum Error {
     NoAdmin { address: String, problem: String },
     #[error("altsd at {address} refuses: {problem}")]
     Refused { address: String, problem: String },
+    #[error(
+        "the connection to altsd at {address} broke: {problem}; what was asked for may have been done: look before you \
+         ask again"
+    )]
+    Broken { address: String, problem: String },
     #[error("no answer came from {address} within {seconds} s; give it more by --timeout-seconds")]
     Silent { address: String, seconds: u64 },
 }
@@ -63,7 +71,11 @@ impl<'a> Daemon<'a> {
     ) -> Result<T, Error> {
         let address = &self.asking.admin;
         let answer = answer(call, address, self.asking.timeout()).await?;
-        answer.map_err(|status| Error::Refused { address: address.clone(), problem: said(&status) })
+        answer.map_err(|status| match status.source() {
+            // What a daemon says comes without a cause.
+            Some(cause) => Error::Broken { address: address.clone(), problem: deepest(cause) },
+            None => Error::Refused { address: address.clone(), problem: said(&status) },
+        })
     }
 }
 
@@ -153,6 +165,26 @@ mod tests {
         let error = handshaker("unix:/nowhere/s.sock", SECOND).await.expect_err("nor here").to_string();
         assert!(error.starts_with("no handshaker answers at unix:/nowhere/s.sock: "), "{error}");
         assert!(error.contains("is `altsd run` running"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_dies_under_a_call_has_not_refused_it() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let socket = directory.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).expect("the name is free");
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let _ = tokio::io::AsyncReadExt::read(&mut connection, &mut [0; 24]).await;
+            }
+        });
+        let address = format!("unix:{}", socket.display());
+        let asking = Asking { admin: address.clone(), timeout_seconds: 60, output: Format::Text };
+        let daemon = Daemon::of(&asking).await.expect("it accepts");
+        let mut client = alts_proto::altsd::node_client::NodeClient::new(daemon.channel.clone());
+        let call = client.get_status(alts_proto::altsd::GetStatusRequest {});
+        let error = daemon.ask(call).await.expect_err("it is gone").to_string();
+        assert!(error.starts_with(&format!("the connection to altsd at {address} broke: ")), "{error}");
+        assert!(error.ends_with("may have been done: look before you ask again"), "{error}");
     }
 
     #[tokio::test]

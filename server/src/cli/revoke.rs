@@ -188,7 +188,7 @@ async fn list(asking: &Asking) -> Result<(), Error> {
     let (daemon, mut client) = open(asking).await?;
     let (mut revocations, mut page_token) = (Vec::new(), String::new());
     loop {
-        let call = client.list_revocations(ListRevocationsRequest { page_size: 0, page_token });
+        let call = client.list_revocations(ListRevocationsRequest { page_size: client::PAGE, page_token });
         let page = daemon.ask(call).await?;
         revocations.extend(page.revocations.into_iter().map(View::from));
         page_token = page.next_page_token;

@@ -40,6 +40,9 @@ pub(crate) const LIFETIMES: std::ops::RangeInclusive<Duration> = Duration::from_
 const ROOT: &str = "root.pem";
 const ISSUER: &str = "issuer.pem";
 
+/// What else the daemon keeps in its state directory: the store, and the copy of a shared one.
+const STORES: [&str; 2] = ["store", "etcd-copy"];
+
 /// What a signing service is set up with.
 #[derive(Clone, Debug)]
 pub(crate) struct SigningSettings {
@@ -60,12 +63,11 @@ pub(crate) enum Error {
     #[error("there is a root in {} already; altsd ca show prints it", directory.display())]
     Exists { directory: PathBuf },
     #[error(
-        "{} is broken: {problem}; put it back from a backup, or remove {} and run: altsd ca init \
-         (whoever trusts the old root must then be given the new one)",
+        "{} is broken: {problem}; put it back from a backup, or remove it and {ISSUER} beside it and run: altsd \
+         ca init (whoever trusts the old root must then be given the new one)",
         file.display(),
-        directory.display()
     )]
-    RootBroken { file: PathBuf, directory: PathBuf, problem: &'static str },
+    RootBroken { file: PathBuf, problem: &'static str },
     #[error("{} is broken: {problem}; to have the root make another, run: rm {}", file.display(), file.display())]
     IssuerBroken { file: PathBuf, problem: &'static str },
     #[error(
@@ -154,7 +156,7 @@ impl SigningService {
         }
         let directory = Directory::open(&settings.directory, false)?;
         let lock = directory.lock()?;
-        let Some(root) = read_root(&directory, &settings.directory)? else {
+        let Some(root) = read_root(&directory)? else {
             check_empty(&directory, settings)?;
             return Err(missing());
         };
@@ -374,9 +376,11 @@ fn check_root(root: &Ca, now: UnixTime) -> Result<(), Error> {
     Err(Error::RootNotValid { not_before: window.not_before, not_after: window.not_after })
 }
 
-/// A directory that holds anything is not one to make a root in.
+/// A directory that holds anything is not one to make a root in, unless that is the store of this node: it may be older
+/// than the signing service, and is nothing that a root could overwrite.
 fn check_empty(directory: &Directory, settings: &SigningSettings) -> Result<(), Error> {
     let mut found = directory.other_files(&[ROOT])?;
+    found.retain(|name| !STORES.contains(&name.as_str()));
     found.sort();
     if found.is_empty() {
         return Ok(());
@@ -386,10 +390,10 @@ fn check_empty(directory: &Directory, settings: &SigningSettings) -> Result<(), 
     Err(Error::HalfThere { directory: settings.directory.clone(), found: found.join(", ") })
 }
 
-fn read_root(directory: &Directory, path: &Path) -> Result<Option<Ca>, Error> {
+fn read_root(directory: &Directory) -> Result<Option<Ca>, Error> {
     let Some(text) = directory.read(ROOT)? else { return Ok(None) };
     let file = || directory.path(ROOT);
-    let broken = |problem| Error::RootBroken { file: file(), directory: path.to_owned(), problem };
+    let broken = |problem| Error::RootBroken { file: file(), problem };
     let root = Ca::from_pem(&text).map_err(broken)?;
     if root.is_below(&root) { Ok(Some(root)) } else { Err(broken("its certificate is no root")) }
 }

@@ -78,7 +78,7 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Resources, Vec<Documen
     if raw.peer_list.is_none() && raw.rule.is_none() && raw.target_name.is_none() {
         // What an editor leaves for a moment while it writes must not take every rule away.
         return Err(vec![DocumentProblem {
-            line: None,
+            line: Some(1),
             key: String::new(),
             code: "document_empty",
             text: "the document is empty; if it shall hold nothing, write `rule = []` (TOML) or `rule: []` (YAML)"

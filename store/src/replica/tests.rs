@@ -21,6 +21,7 @@ use crate::{
     Store, Watch, Write,
 };
 
+mod breaking;
 mod keeping;
 
 /// How long an event may take before a test gives up.

@@ -50,7 +50,7 @@ impl<'a> Session<'a> {
     pub(super) async fn lists(&mut self) -> Result<Vec<api::PeerList>, client::Error> {
         let (mut all, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = api::ListPeerListsRequest { page_size: 0, page_token };
+            let request = api::ListPeerListsRequest { page_size: client::PAGE, page_token };
             let page = self.daemon.ask(self.client.list_peer_lists(request)).await?;
             all.extend(page.peer_lists);
             page_token = page.next_page_token;
@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
     pub(super) async fn rules(&mut self) -> Result<Vec<api::Rule>, client::Error> {
         let (mut all, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = api::ListRulesRequest { page_size: 0, page_token };
+            let request = api::ListRulesRequest { page_size: client::PAGE, page_token };
             let page = self.daemon.ask(self.client.list_rules(request)).await?;
             all.extend(page.rules);
             page_token = page.next_page_token;
@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
     pub(super) async fn targets(&mut self) -> Result<Vec<api::TargetName>, client::Error> {
         let (mut all, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = api::ListTargetNamesRequest { page_size: 0, page_token };
+            let request = api::ListTargetNamesRequest { page_size: client::PAGE, page_token };
             let page = self.daemon.ask(self.client.list_target_names(request)).await?;
             all.extend(page.target_names);
             page_token = page.next_page_token;

@@ -340,6 +340,28 @@ fn a_state_directory_that_is_not_as_it_was_made_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_node_that_has_a_store_already_can_begin_to_sign() {
+    let (_outer, settings) = place();
+    for store in ["store", "etcd-copy"] {
+        fs::create_dir_all(settings.directory.join(store)).expect("there is room");
+    }
+    chmod(&settings.directory, 0o700);
+    SigningService::open_or_create(&settings, at(NOW), random())
+        .map(drop)
+        .expect("a store is nothing to overwrite");
+}
+
+#[test]
+fn who_is_to_make_a_new_root_is_not_told_to_remove_the_store() {
+    let (_outer, settings) = place();
+    SigningService::create(&settings, at(NOW), random()).expect("there is room");
+    put(&settings.directory, ROOT, "");
+    let error =
+        SigningService::open(&settings, at(NOW), random()).map(drop).expect_err("it is broken").to_string();
+    assert!(error.contains("or remove it and issuer.pem beside it and run: altsd ca init"), "{error}");
+}
+
+#[test]
 fn another_users_directory_is_refused() {
     let settings = settings(Path::new("/"));
     let error = SigningService::open_or_create(&settings, at(NOW), random()).map(drop).expect_err("no way");

@@ -61,8 +61,8 @@ fn a_problem_is_told_with_its_line_and_key() {
         ("[[rules]]".to_owned(), "1: rules[0]: unknown field `rules`"),
         ("rule = [\n".to_owned(), "1: "),
         ("rule = 1".to_owned(), "1: rule: invalid type: integer `1`"),
-        (String::new(), "the document is empty"),
-        ("# nothing\n".to_owned(), "the document is empty"),
+        (String::new(), "1: the document is empty"),
+        ("# nothing\n".to_owned(), "1: the document is empty"),
     ];
     let yaml = [
         (
@@ -78,8 +78,8 @@ fn a_problem_is_told_with_its_line_and_key() {
         (YAML.replace("mode: shadow", "mode: [a"), ""),
         ("rules: []".to_owned(), "1: unknown field"),
         ("rule: 1".to_owned(), "1: "),
-        (String::new(), "the document is empty"),
-        ("rule:\n".to_owned(), "the document is empty"),
+        (String::new(), "1: the document is empty"),
+        ("rule:\n".to_owned(), "1: the document is empty"),
     ];
     let all = toml.map(|case| (Format::Toml, case)).into_iter().chain(yaml.map(|case| (Format::Yaml, case)));
     let wrong: Vec<_> = all
