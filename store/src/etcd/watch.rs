@@ -135,9 +135,10 @@ impl Watching {
         }
         let mut changes = Vec::new();
         for event in response.events() {
-            let change = change(event, &self.ours)?;
-            if change.revision() > self.told {
-                changes.push(change);
+            // What was told by a listing is not even looked at: it may be of a key that is none of ours and gone by now.
+            let revision = revision(event.kv().map_or(0, etcd_client::KeyValue::mod_revision));
+            if event.kv().is_none() || revision > self.told {
+                changes.push(change(event, &self.ours)?);
             }
         }
         match changes.last() {
