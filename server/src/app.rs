@@ -198,7 +198,7 @@ async fn start(
     let deciding = Deciding::start(launch, clock.clone()).await?;
     let verifier = deciding.verifier.clone();
     let handshakes = Arc::new(Semaphore::new(launch.limits.max_handshakes));
-    let ready = readiness(keeper.ready(), verifier.clone(), clock.clone());
+    let ready = readiness(keeper.ready(), verifier.clone());
     let standing = Arc::new(Standing {
         verifier: verifier.clone(),
         clock: clock.clone(),

@@ -8,7 +8,6 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock,
     metrics::Metrics,
     verifier::{Certainty, Verifier},
 };
@@ -21,10 +20,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) fn readiness(
     mut certificates: watch::Receiver<bool>,
     verifier: Arc<Verifier>,
-    clock: Arc<dyn Clock>,
 ) -> watch::Receiver<bool> {
     let now = move |certificates: bool| {
-        let ready = certificates && verifier.certainty(clock.now().as_secs()) != Certainty::Unknown;
+        let ready = certificates && verifier.certainty() != Certainty::Unknown;
         Metrics.ready(ready);
         ready
     };

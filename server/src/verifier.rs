@@ -8,7 +8,10 @@ mod judge;
 pub(crate) mod kinds;
 pub(crate) mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alts_store::Revision;
 use arc_swap::ArcSwap;
@@ -19,9 +22,13 @@ pub(crate) use self::{
     judge::Judge,
 };
 use crate::{
-    clock::utc,
+    clock::{Clock, utc},
     policy::{Decision, Entry, Mode, Policy, Question, Resources, effective},
 };
+
+/// How far ahead of this node's clock the word of a store may be noted, in seconds. Whatever is further ahead was noted
+/// by a clock that was wrong, and nobody knows when.
+const MAX_AHEAD: u64 = 300;
 
 /// The policy of now. Readers take it without a lock; there is one writer.
 pub(crate) struct Verifier {
@@ -30,6 +37,7 @@ pub(crate) struct Verifier {
     applied: watch::Sender<Revision>,
     /// How long a policy counts whose store is not heard of; for ever, if it has none.
     max_offline: Option<Duration>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Everything that holds at one time.
@@ -41,6 +49,8 @@ pub(crate) struct State {
     pub(crate) stored: Arc<Resources>,
     pub(crate) revision: Revision,
     pub(crate) contact: Contact,
+    /// How long the store is away, if it is lost and was ever heard of.
+    pub(crate) away: Option<Away>,
     /// Why the store is not copied to this node, if it should be and is not.
     pub(crate) copy_problem: Option<String>,
     pub(crate) file_states: Arc<[FileState]>,
@@ -110,6 +120,36 @@ impl Contact {
     }
 }
 
+/// How long a store has been away: by the time of day when that was first noted, and from then on by a clock that nobody
+/// sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Away {
+    /// When it was last heard of, in seconds since 1970.
+    since: u64,
+    /// How long ago that was at `at`; nothing if it was to come for long.
+    age: Option<Duration>,
+    at: Instant,
+}
+
+impl Away {
+    /// A store that is not heard of since then. What was reckoned of the same before goes on to count.
+    fn reckoned(since: u64, before: Option<Self>, clock: &dyn Clock) -> Self {
+        let now = clock.now().as_secs();
+        let by_day =
+            (since <= now.saturating_add(MAX_AHEAD)).then(|| Duration::from_secs(now.saturating_sub(since)));
+        let age = match before.filter(|before| before.since == since) {
+            Some(before) => before.for_so_long(clock).map(|age| age.max(by_day.unwrap_or_default())),
+            None => by_day,
+        };
+        Self { since, age, at: clock.monotonic() }
+    }
+
+    /// How long it is by now, if anybody knows.
+    fn for_so_long(&self, clock: &dyn Clock) -> Option<Duration> {
+        self.age.map(|age| age.saturating_add(clock.since(self.at)))
+    }
+}
+
 /// How sure a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certainty {
@@ -123,15 +163,15 @@ pub(crate) enum Certainty {
 
 impl Verifier {
     /// Begins with a state. `max_offline` is how long a policy counts when its store is not heard of.
-    pub(crate) fn new(state: State, max_offline: Option<Duration>) -> Self {
+    pub(crate) fn new(state: State, max_offline: Option<Duration>, clock: Arc<dyn Clock>) -> Self {
         let applied = watch::Sender::new(state.revision);
-        Self { state: ArcSwap::from_pointee(state), applied, max_offline }
+        Self { state: ArcSwap::from_pointee(state), applied, max_offline, clock }
     }
 
     /// Decides, or says why nobody can.
     pub(crate) fn decide(&self, question: &Question<'_>) -> Result<Decision, String> {
         let state = self.state.load();
-        match state.certainty(question.now, self.max_offline) {
+        match state.certainty(&*self.clock, self.max_offline) {
             Certainty::Current | Certainty::Remembered => Ok(state.policy.decide(question)),
             Certainty::Unknown => Err(state.contact.why_unknown()),
         }
@@ -143,8 +183,8 @@ impl Verifier {
     }
 
     /// How sure that is.
-    pub(crate) fn certainty(&self, now: u64) -> Certainty {
-        self.state.load().certainty(now, self.max_offline)
+    pub(crate) fn certainty(&self) -> Certainty {
+        self.state.load().certainty(&*self.clock, self.max_offline)
     }
 
     /// How long a policy counts whose store is not heard of.
@@ -167,14 +207,14 @@ impl Verifier {
 }
 
 impl State {
-    fn certainty(&self, now: u64, max_offline: Option<Duration>) -> Certainty {
+    fn certainty(&self, clock: &dyn Clock, max_offline: Option<Duration>) -> Certainty {
         match &self.contact {
             Contact::None | Contact::Live => Certainty::Current,
             Contact::Lost { since: None, .. } => Certainty::Unknown,
-            Contact::Lost { since: Some(since), .. } => {
-                let offline = Duration::from_secs(now.saturating_sub(*since));
-                let remembered = max_offline.is_none_or(|most| offline < most);
-                if remembered { Certainty::Remembered } else { Certainty::Unknown }
+            Contact::Lost { since: Some(_), .. } => {
+                let away = self.away.and_then(|away| away.for_so_long(clock));
+                let is_remembered = away.is_some_and(|away| max_offline.is_none_or(|most| away < most));
+                if is_remembered { Certainty::Remembered } else { Certainty::Unknown }
             }
         }
     }

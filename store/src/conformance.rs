@@ -390,7 +390,7 @@ pub async fn a_listing_shows_transactions_whole(engine: &dyn Engine) {
         }
     });
     while !writer.is_finished() {
-        let Listing { entries, revision } = list(&store, "p/").await;
+        let Listing { entries, revision, .. } = list(&store, "p/").await;
         let states: BTreeMap<_, _> = entries.iter().map(|entry| (&entry.value, entry.revision)).collect();
         assert!(states.len() <= 1 && matches!(entries.len(), 0 | 3), "half a transaction: {entries:?}");
         assert!(states.values().all(|at| *at <= revision), "newer than {revision}: {entries:?}");

@@ -1,17 +1,24 @@
 //! The store of a fleet: a prefix of an etcd cluster, version 3.4 or later.
 //!
 //! Revisions are etcd's own. Reads are linearizable: they hold everything that was acknowledged before they began.
+//!
+//! An etcd that is begun anew or set back to a snapshot counts on from there, and keeps the id of its cluster unless it is
+//! told another. So each transaction also writes a number by chance, under a key that is none of ours, and who knows
+//! what it was at a revision finds out whether etcd still goes on from there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, hash_map::RandomState},
+    hash::BuildHasher,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Client, Compare, CompareOp, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse,
-    TxnResponse,
+    Client, Compare, CompareOp, GetOptions, GetResponse, KeyValue, LeaseGrantResponse, LeaseRevokeResponse,
+    PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 
-use crate::{Entry, Error, Expected, Listing, Revision, Store, Watch, Write, plan};
+use crate::{Entry, Error, Expected, Listing, Past, Revision, Store, Watch, Write, plan};
 
 mod error;
 mod list;
@@ -19,9 +26,10 @@ mod members;
 mod settings;
 mod watch;
 
-use members::{Members, Repeat};
+use members::{Answer, Members, Repeat};
 pub use settings::{
-    DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, EtcdClientCertificate, EtcdSecret, EtcdSettings, EtcdTls, EtcdUser,
+    DEFAULT_KEEPALIVE, DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, EtcdClientCertificate, EtcdSecret, EtcdSettings,
+    EtcdTls, EtcdUser,
 };
 
 /// Most bytes of keys that are asked for within the transaction that expects something of them. Together with the bounds
@@ -32,14 +40,16 @@ const ROOM_FOR_KEYS: usize = 64 << 10;
 pub struct EtcdStore {
     members: Members,
     prefix: String,
+    /// Most bytes in one listing.
+    max_bytes: u64,
 }
 
 impl EtcdStore {
     /// A store that speaks to etcd when it is asked something; etcd need not be there yet. Connections that break are
     /// made again by the next request. [`Error::Invalid`] if the settings cannot work.
     pub async fn connect(settings: EtcdSettings) -> Result<Self, Error> {
-        let prefix = settings.prefix.clone();
-        Ok(Self { members: Members::new(settings).await?, prefix })
+        let (prefix, max_bytes) = (settings.prefix.clone(), settings.max_bytes);
+        Ok(Self { members: Members::new(settings).await?, prefix, max_bytes })
     }
 
     /// What etcd calls a key of ours.
@@ -90,11 +100,28 @@ impl EtcdStore {
                 }
             });
         }
+        then.push(self.mark(writes));
         let transaction = Txn::new().when(compares).and_then(then);
         match has_room(writes) {
             true => transaction.or_else(self.questions(writes)),
             false => transaction,
         }
+    }
+
+    /// Makes a transaction one that no other is, unless it changes nothing. Of several deletions where perhaps nothing is,
+    /// those that find only some are not marked.
+    fn mark(&self, writes: &[Write]) -> TxnOp {
+        // The keys of a new state are random, and its hash of anything is.
+        let number = RandomState::new().hash_one(0).max(1);
+        let mark = TxnOp::put(last_write(&self.prefix), number.to_be_bytes(), None);
+        let changes =
+            |write: &Write| write.value.is_some() || matches!(write.expected, Expected::At(Revision(1..)));
+        if writes.iter().any(changes) {
+            return mark;
+        }
+        let is_there = |write: &Write| Compare::version(self.full(&write.key), CompareOp::Greater, 0);
+        let all: Vec<_> = writes.iter().map(is_there).collect();
+        TxnOp::txn(Txn::new().when(all).and_then(vec![mark]))
     }
 
     /// What is there under each key of which something is expected.
@@ -106,7 +133,7 @@ impl EtcdStore {
     /// The revision of a transaction that was answered, or the first expectation that failed.
     async fn outcome(&self, writes: &[Write], answer: TxnResponse) -> Result<Revision, Error> {
         if answer.succeeded() {
-            return header_revision(answer.header().map(ResponseHeader::revision));
+            return Ok(header(answer.header())?.0);
         }
         if has_room(writes) {
             return Err(conflict(writes, &answer));
@@ -130,12 +157,12 @@ impl Store for EtcdStore {
             async move { client.get(full, None).await }
         };
         let answer = self.members.ask(Repeat::Safe, get).await?;
-        answer.kvs().first().map(|found| entry(found, &self.prefix)).transpose()
+        answer.kvs().first().map_or(Ok(None), |found| entry(found, &self.prefix))
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, Error> {
         plan::check_prefix(prefix)?;
-        list::list(&self.members, &self.prefix, &self.full(prefix)).await
+        list::list(&self.members, &self.prefix, &self.full(prefix), self.max_bytes).await
     }
 
     async fn transact(&self, writes: Vec<Write>) -> Result<Revision, Error> {
@@ -159,8 +186,12 @@ impl Store for EtcdStore {
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error> {
+        self.watch_on(prefix, after, Past::default()).await
+    }
+
+    async fn watch_on(&self, prefix: &str, after: Revision, past: Past) -> Result<Watch, Error> {
         plan::check_prefix(prefix)?;
-        watch::watch(&self.members, &self.prefix, &self.full(prefix), after).await
+        watch::watch(&self.members, &self.prefix, prefix, after, past).await
     }
 }
 
@@ -211,21 +242,31 @@ fn lifetime(write: &Write) -> Option<i64> {
     write.lifetime.map(|lifetime| i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// An entry as we call it. Only we write under our prefix, so whatever we cannot have written is damage.
-fn entry(found: &KeyValue, ours: &str) -> Result<Entry, Error> {
-    Ok(Entry {
-        key: key(found, ours)?,
+/// An entry as we call it. Nothing if its key is none that we could have written: not UTF-8.
+fn entry(found: &KeyValue, ours: &str) -> Result<Option<Entry>, Error> {
+    let entry = |key| Entry {
+        key,
         value: Bytes::copy_from_slice(found.value()),
         revision: revision(found.mod_revision()),
-    })
+    };
+    Ok(key(found, ours)?.map(entry))
 }
 
-fn key(found: &KeyValue, ours: &str) -> Result<String, Error> {
-    let key = std::str::from_utf8(found.key()).ok().and_then(|key| key.strip_prefix(ours));
-    key.map(str::to_owned).ok_or_else(|| {
-        let key = String::from_utf8_lossy(found.key());
-        Error::Corrupt(format!("etcd holds the key {key:?} under {ours:?}, which altsd cannot have written"))
-    })
+fn key(found: &KeyValue, ours: &str) -> Result<Option<String>, Error> {
+    let Ok(key) = std::str::from_utf8(found.key()) else { return Ok(None) };
+    let key = key.strip_prefix(ours).map(|key| Some(key.to_owned()));
+    key.ok_or_else(|| Error::Corrupt(format!("etcd was asked for keys under {ours:?} and answers another")))
+}
+
+/// Where the number of the last write is: under our prefix, for the sake of permissions, and no key of ours, as it is
+/// not UTF-8.
+fn last_write(ours: &str) -> Vec<u8> {
+    [ours.as_bytes(), b"\xfflast-write"].concat()
+}
+
+/// The number that stands there. 0 if somebody else has put something there, or deleted it.
+fn written(found: &KeyValue) -> u64 {
+    found.value().try_into().map_or(0, u64::from_be_bytes)
 }
 
 /// etcd's revisions begin with 1.
@@ -233,6 +274,36 @@ fn revision(etcd: i64) -> Revision {
     Revision(u64::try_from(etcd).unwrap_or(0))
 }
 
-fn header_revision(header: Option<i64>) -> Result<Revision, Error> {
-    header.map(revision).ok_or_else(|| Error::Corrupt("an answer of etcd has no header".to_owned()))
+/// How far etcd is, and which cluster it is.
+fn header(header: Option<&ResponseHeader>) -> Result<(Revision, u64), Error> {
+    let header = header.ok_or_else(|| Error::Corrupt("an answer of etcd has no header".to_owned()))?;
+    Ok((revision(header.revision()), header.cluster_id()))
+}
+
+fn cluster(header: Option<&ResponseHeader>) -> Option<u64> {
+    header.map(ResponseHeader::cluster_id)
+}
+
+impl Answer for GetResponse {
+    fn cluster(&self) -> Option<u64> {
+        cluster(self.header())
+    }
+}
+
+impl Answer for TxnResponse {
+    fn cluster(&self) -> Option<u64> {
+        cluster(self.header())
+    }
+}
+
+impl Answer for LeaseGrantResponse {
+    fn cluster(&self) -> Option<u64> {
+        cluster(self.header())
+    }
+}
+
+impl Answer for LeaseRevokeResponse {
+    fn cluster(&self) -> Option<u64> {
+        cluster(self.header())
+    }
 }

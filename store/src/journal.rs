@@ -8,7 +8,7 @@ use std::{
 use futures_util::stream;
 use tokio::sync::watch;
 
-use crate::{Batch, Change, Error, Revision, Watch};
+use crate::{Batch, Change, Error, Past, Revision, Watch};
 
 /// Most transactions that are kept.
 const MAX_TRANSACTIONS: usize = 4_096;
@@ -91,7 +91,7 @@ impl Kept {
     fn read(&self, prefix: &str, after: Revision) -> Result<Option<Batch>, Error> {
         self.check(after)?;
         let first = self.transactions.partition_point(|(revision, _)| *revision <= after);
-        let mut batch = Batch { changes: Vec::new(), revision: after };
+        let mut batch = Batch { changes: Vec::new(), revision: after, past: Past::default() };
         for (revision, changes) in self.transactions.range(first..) {
             if batch.changes.len() >= MAX_BATCH {
                 break;
@@ -205,7 +205,7 @@ mod tests {
     async fn changes_elsewhere_are_told_as_progress_only() {
         let journal = journal([(11, 1), (12, 1)].into_iter());
         let mut watch = journal.watch("b/", Revision(10)).expect("10 is kept");
-        let batch = Batch { changes: vec![], revision: Revision(12) };
+        let batch = Batch { changes: vec![], revision: Revision(12), past: Past::default() };
         assert_eq!(watch.next().await, Some(Ok(batch)));
         assert_eq!(watch.next().now_or_never(), None);
     }

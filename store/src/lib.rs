@@ -10,6 +10,7 @@ use std::{fmt, pin::Pin, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
+use serde::{Deserialize, Serialize};
 
 #[allow(missing_docs, reason = "the name of each fact says it")]
 #[doc(hidden)]
@@ -26,8 +27,8 @@ mod typed;
 
 #[cfg(feature = "etcd")]
 pub use etcd::{
-    DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, EtcdClientCertificate, EtcdSecret, EtcdSettings, EtcdStore, EtcdTls,
-    EtcdUser,
+    DEFAULT_KEEPALIVE, DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, EtcdClientCertificate, EtcdSecret, EtcdSettings,
+    EtcdStore, EtcdTls, EtcdUser,
 };
 pub use memory::MemoryStore;
 pub use replica::{Contact, CopySettings, ReplicaSettings, Update, follow};
@@ -59,6 +60,16 @@ impl fmt::Display for Revision {
     }
 }
 
+/// What tells a store from another with the same revisions: one that was begun anew, or set back to a backup. All 0 where
+/// a store cannot become another while it is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Which store it is; etcd may keep this number when it is set back.
+    pub store: u64,
+    /// Which write was the last up to a revision: a number by chance, 0 before the first.
+    pub write: u64,
+}
+
 /// A value and when it came to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -77,6 +88,8 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// The last transaction that they hold. A watch goes on from here.
     pub revision: Revision,
+    /// Of that revision.
+    pub past: Past,
 }
 
 /// What a write expects to find.
@@ -161,6 +174,8 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// Everything up to here has been told.
     pub revision: Revision,
+    /// Of that revision.
+    pub past: Past,
 }
 
 /// The changes under a prefix. It ends with its first error.
@@ -184,6 +199,13 @@ pub trait Store: Send + Sync + 'static {
     /// The changes after a revision, under keys that begin with `prefix`. [`Error::Compacted`], at once or later, if
     /// the store does not know any more what happened since: then list, and watch from there.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
+
+    /// The same for who knows the past of that revision, and [`Error::Replaced`] if the store has another: then list, and
+    /// forget what was known. A past of only 0 says nothing.
+    async fn watch_on(&self, prefix: &str, after: Revision, past: Past) -> Result<Watch, Error> {
+        let _ = past;
+        self.watch(prefix, after).await
+    }
 
     /// Puts a value where `expected` holds.
     async fn put(&self, key: &str, value: Bytes, expected: Expected) -> Result<Revision, Error> {
@@ -226,6 +248,16 @@ pub enum Error {
         /// The oldest revision to watch from.
         oldest: Revision,
     },
+    /// The store does not go on from what it said before: it was begun anew, or set back to a backup.
+    #[error(
+        "the store is not the one that was known up to revision {known}: it was begun anew or set back, and is at revision {found}"
+    )]
+    Replaced {
+        /// How far the one before was known.
+        known: Revision,
+        /// How far this one is.
+        found: Revision,
+    },
     /// The store is there and will not: it does not know us, does not let us, or has to be looked after first.
     /// Nothing was done.
     #[error("{0}")]
@@ -247,6 +279,7 @@ impl Error {
             Self::Invalid(_) => "store_request_invalid",
             Self::Full { .. } => "store_full",
             Self::Compacted { .. } => "store_compacted",
+            Self::Replaced { .. } => "store_replaced",
             Self::Refused(_) => "store_refused",
             Self::Unavailable(_) => "store_unavailable",
             Self::Corrupt(_) => "store_corrupt",

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Change, Entry, Error, Expected, Listing, Revision, Store, Watch, Write,
+    Change, Entry, Error, Expected, Listing, Past, Revision, Store, Watch, Write,
     journal::Journal,
     lifetime::{Expires, Lifetimes},
     plan::{self, Held, Standing},
@@ -65,7 +65,11 @@ impl Store for MemoryStore {
         let state = self.0.lock();
         let from = (Bound::Included(prefix), Bound::Unbounded);
         let under = state.entries.range::<str, _>(from).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(Listing { entries: under.map(entry).collect(), revision: state.standing.revision })
+        Ok(Listing {
+            entries: under.map(entry).collect(),
+            revision: state.standing.revision,
+            past: Past::default(),
+        })
     }
 
     async fn transact(&self, writes: Vec<Write>) -> Result<Revision, Error> {

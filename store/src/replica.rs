@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Batch, Change, Entry, Error, Listing, Revision, Store};
+use crate::{Batch, Change, Entry, Error, Listing, Past, Revision, Store};
 
 mod copier;
 mod copy;
@@ -83,6 +83,14 @@ pub enum Update {
         /// Everything up to here has been told.
         revision: Revision,
     },
+    /// The source does not go on from what it said before: it was begun anew, set back to a backup, or is another one. What
+    /// was decided there may be lost. Comes before everything that it holds now.
+    SetBack {
+        /// How far it was known.
+        known: Revision,
+        /// How far it is.
+        found: Revision,
+    },
     /// Whether the source is there, whenever that changes. The first comes before what the copy holds, and after what the
     /// source holds.
     Contact(Contact),
@@ -128,7 +136,11 @@ struct Follower {
     seed: u64,
     pauses: ExponentialBackoff,
     /// Everything up to here was told, by the source itself.
-    at: Option<Revision>,
+    at: Option<(Revision, Past)>,
+    /// How far the source was ever known, also by the copy.
+    known: Option<(Revision, Past)>,
+    /// Whether the source has said that it is not what was known.
+    replaced: bool,
     /// When the source was last heard of.
     heard: Option<u64>,
     /// When the copy was last told that.
@@ -152,6 +164,8 @@ impl Follower {
             seed,
             pauses: pauses(seed),
             at: None,
+            known: None,
+            replaced: false,
             heard: None,
             noted: 0,
             contact: None,
@@ -163,7 +177,8 @@ impl Follower {
         let mut kept = self.open().await;
         loop {
             let problem = self.listen(&mut kept).await;
-            if matches!(problem, Error::Compacted { .. }) {
+            self.replaced |= matches!(problem, Error::Replaced { .. });
+            if matches!(problem, Error::Compacted { .. } | Error::Replaced { .. }) {
                 self.at = None;
             } else if matches!(problem, Error::Corrupt(_)) {
                 // A watch from where we are would come upon the same again, also when it has long been removed.
@@ -190,6 +205,7 @@ impl Follower {
             self.tell(Update::Copy(problem.clone())).await;
         }
         self.heard = kept.as_ref().map(|kept| kept.heard);
+        self.known = kept.as_ref().map(|kept| (kept.revision, kept.past));
         self.copier = Some(Copier::start(copier::Parts {
             copy,
             source: self.source.clone(),
@@ -211,7 +227,9 @@ impl Follower {
                 Err(problem) => return problem,
             },
         };
-        let mut watch = match timeout(LONGEST_WAIT, self.source.watch(&self.prefix, at)).await {
+        let (at, past) = at;
+        let watch = self.source.watch_on(&self.prefix, at, past);
+        let mut watch = match timeout(LONGEST_WAIT, watch).await {
             Ok(Ok(watch)) => watch,
             Ok(Err(problem)) => return problem,
             Err(_) => return silent(LONGEST_WAIT),
@@ -235,7 +253,7 @@ impl Follower {
     }
 
     /// Tells everything that the source holds, and what the copy holds if that takes too long.
-    async fn list(&mut self, kept: &mut Option<Kept>) -> Result<Revision, Error> {
+    async fn list(&mut self, kept: &mut Option<Kept>) -> Result<(Revision, Past), Error> {
         let (source, prefix) = (self.source.clone(), self.prefix.clone());
         let mut listing = pin!(source.list(&prefix));
         let answer = match timeout(PATIENCE, &mut listing).await {
@@ -245,23 +263,33 @@ impl Follower {
                 timeout(LONGEST_WAIT, listing).await.unwrap_or_else(|_| Err(silent(LONGEST_WAIT)))
             }
         };
-        let Listing { entries, revision } = answer?;
+        let Listing { entries, revision, past } = answer?;
         // From here on the copy is of no use to anybody who listens.
         *kept = None;
-        self.at = Some(revision);
-        let job = Job::All { entries: entries.clone(), revision, heard: self.note() };
+        if let Some((known, before)) = self.known
+            && (self.replaced || revision < known || is_another(before, past))
+        {
+            self.tell(Update::SetBack { known, found: revision }).await;
+        }
+        self.replaced = false;
+        self.at = Some((revision, past));
+        self.known = self.at;
+        let job = Job::All { entries: entries.clone(), revision, past, heard: self.note() };
         self.tell(Update::All { entries, revision }).await;
         self.give(job);
         self.find().await;
-        Ok(revision)
+        Ok((revision, past))
     }
 
     /// Takes what a watch tells.
-    async fn hear(&mut self, Batch { changes, revision }: Batch) {
-        self.at = self.at.max(Some(revision));
+    async fn hear(&mut self, Batch { changes, revision, past }: Batch) {
+        if self.at.is_none_or(|(at, _)| at <= revision) {
+            self.at = Some((revision, past));
+            self.known = self.at;
+        }
         let noted = self.noted;
         if !changes.is_empty() {
-            let job = Job::Changes { changes: changes.clone(), revision, heard: self.note() };
+            let job = Job::Changes { changes: changes.clone(), revision, past, heard: self.note() };
             self.tell(Update::Changes { changes, revision }).await;
             self.give(job);
             return;
@@ -312,6 +340,11 @@ impl Follower {
     async fn tell(&self, update: Update) {
         let _ = self.updates.send(update).await;
     }
+}
+
+/// Whether two stores are certainly not the same. A copy of an older form does not say which it is of.
+fn is_another(before: Past, now: Past) -> bool {
+    before.store != 0 && before.store != now.store
 }
 
 fn pauses(seed: u64) -> ExponentialBackoff {

@@ -24,7 +24,7 @@ use self::{
     envelope::{Kept, Totals},
 };
 use crate::{
-    Change, Entry, Error, Expected, Listing, Revision, Store, Watch, Write,
+    Change, Entry, Error, Expected, Listing, Past, Revision, Store, Watch, Write,
     journal::Journal,
     lifetime::{Expires, Lifetimes},
     plan::{self, Held, Plan, Standing},
@@ -124,7 +124,7 @@ impl Store for SledStore {
         let prefix = prefix.to_owned();
         self.read(move |disk| {
             let entries = disk.scan(&prefix).map(|kept| Ok(kept?.entry)).collect::<Result<_, _>>()?;
-            Ok(Listing { entries, revision: disk.totals.revision })
+            Ok(Listing { entries, revision: disk.totals.revision, past: Past::default() })
         })
         .await
     }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use alts_store::{Entry, Error, Expected, Listing, Revision, SledStore, Store};
+use alts_store::{Entry, Error, Expected, Listing, Past, Revision, SledStore, Store};
 use support::Seeded;
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ impl Closed {
             let listing = store.list("").await.expect("it can be read");
             (held, revision) = (listing.entries, listing.revision);
         }
-        Self { directory, held: Listing { entries: held, revision } }
+        Self { directory, held: Listing { entries: held, revision, past: Past::default() } }
     }
 
     fn path(&self) -> PathBuf {

@@ -47,6 +47,8 @@ struct Told {
     contact: Option<Contact>,
     /// How often everything was told.
     alls: usize,
+    /// How often the source was not what it was.
+    set_backs: usize,
 }
 
 impl Told {
@@ -60,7 +62,7 @@ impl Told {
             now: Arc::new(move || clock.load(SeqCst)),
             seed: 1,
         });
-        Self { updates, entries: BTreeMap::new(), changes: Vec::new(), contact: None, alls: 0 }
+        Self { updates, entries: BTreeMap::new(), changes: Vec::new(), contact: None, alls: 0, set_backs: 0 }
     }
 
     /// Takes updates until something holds.
@@ -88,6 +90,7 @@ impl Told {
                     };
                 }
             }
+            Update::SetBack { .. } => self.set_backs += 1,
             Update::Contact(contact) => self.contact = Some(contact),
             Update::Copy(problem) => assert_eq!(problem, None),
         }
@@ -293,6 +296,29 @@ async fn without_etcd_a_node_starts_with_its_copy_and_catches_up() {
     // A cluster that has lost everything is believed: what it does not hold is not there.
     etcd.restart_empty(0);
     told.until("the end of all entries", |told| told.entries.is_empty() && told.is_live()).await;
+    assert_eq!(told.set_backs, 1);
     put(&store, "p/d", "1").await;
     told.until("the change", |told| told.value("p/d").is_some()).await;
+}
+
+#[tokio::test]
+async fn a_source_that_was_set_back_is_told_anew_and_that_it_was() {
+    if !Etcd::is_there("a source that is set back") {
+        return;
+    }
+    let copy: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut etcd = Etcd::start(1);
+    let store = connect(etcd.endpoints()).await;
+    put(&store, "p/old", "1").await;
+    let snapshot = etcd.snapshot();
+    let lost = put(&store, "p/lost", "1").await;
+    let mut told = Told::follow(connect(etcd.endpoints()).await, Some(copy), &Arc::new(START.into()));
+    told.until("what is there", |told| told.value("p/lost").is_some() && told.is_live()).await;
+    etcd.freeze(0);
+    told.until("the loss", Told::is_lost).await;
+    etcd.restore(&snapshot);
+    // As many writes as before, so that the revisions say nothing.
+    assert_eq!(put(&*connect(etcd.endpoints()).await, "p/new", "1").await, lost);
+    told.until("what is there now", |told| told.value("p/new").is_some() && told.is_live()).await;
+    assert_eq!((told.alls, told.set_backs, told.value("p/lost")), (2, 1, None));
 }

@@ -42,7 +42,7 @@ pub(crate) struct Standing {
 impl Decisions for Standing {
     fn current(&self) -> Decided {
         let state = self.verifier.state();
-        let is_unknown = self.verifier.certainty(self.clock.now().as_secs()) == Certainty::Unknown;
+        let is_unknown = self.verifier.certainty() == Certainty::Unknown;
         Decided {
             policy: state.policy.clone(),
             files: state.files.clone(),

@@ -27,7 +27,9 @@ pub(super) fn by_store(error: &StoreError) -> Status {
         StoreError::Invalid(_) => (Code::InvalidArgument, error.reason()),
         StoreError::Full { .. } => (Code::ResourceExhausted, error.reason()),
         StoreError::Refused(_) => (Code::FailedPrecondition, error.reason()),
-        StoreError::Unavailable(_) | StoreError::Compacted { .. } => (Code::Unavailable, error.reason()),
+        StoreError::Unavailable(_) | StoreError::Compacted { .. } | StoreError::Replaced { .. } => {
+            (Code::Unavailable, error.reason())
+        }
         StoreError::Corrupt(_) => (Code::DataLoss, error.reason()),
     };
     refuse(code, reason, &error.to_string())

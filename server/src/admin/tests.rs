@@ -181,13 +181,14 @@ fn services_of(fake: Fake, operators: Operators) -> Routes {
         stored: stored.clone(),
         revision: Revision(0),
         contact: Contact::None,
+        away: None,
         copy_problem: None,
         file_states: Arc::new([]),
         foreign_keys: 0,
         counts: Counts::default(),
         changed_at: NOW,
     };
-    let parts = world::parts(Arc::new(Verifier::new(state, None)), None, fake);
+    let parts = world::parts(Arc::new(Verifier::new(state, None, Arc::new(Stopped))), None, fake);
     services(super::Parts { operators, ..parts })
 }
 

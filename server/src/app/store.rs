@@ -135,6 +135,7 @@ mod etcd {
         let mut connection =
             alts_store::EtcdSettings::new(settings.endpoints.clone(), settings.prefix.clone());
         connection.timeout = settings.request_timeout;
+        connection.max_bytes = settings.copy.max_bytes;
         connection.tls = tls(settings)?;
         connection.user = settings.user.as_ref().map(user).transpose()?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::connect(connection).await.map_err(Error::Open)?);

@@ -55,6 +55,7 @@ fn policy(contact: Contact) -> State {
         stored,
         revision: Revision(7),
         contact,
+        away: None,
         copy_problem: None,
         file_states: [bad, good].into(),
         foreign_keys: 6,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
-use alts_store::{Change, Contact as Told, Entry as StoredEntry, Kind, Revision, Update};
+use alts_store::{Change, Entry as StoredEntry, Kind, Revision, Update};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -10,9 +10,11 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use super::{Contact, Counts, FileState, PolicyFiles, State, Verifier, kinds};
+mod contact;
+
+use super::{Away, Contact, Counts, FileState, PolicyFiles, State, Verifier, kinds};
 use crate::{
-    clock::{Clock, utc},
+    clock::Clock,
     policy::{Action, Entry, Key, Policy, Refused, Resources, Revocation, Revocations, Sources},
 };
 
@@ -63,7 +65,7 @@ impl Event {
 /// not do by itself.
 pub(crate) async fn start(parts: Parts) -> (Arc<Verifier>, oneshot::Receiver<()>) {
     let mut writer = Writer::new(&parts);
-    let Parts { files, store, max_offline, .. } = parts;
+    let Parts { files, store, max_offline, clock, .. } = parts;
     let (events, received) = mpsc::channel(MAX_WAITING);
     if let Some(mut store) = store {
         writer.listen(&mut store).await;
@@ -71,7 +73,7 @@ pub(crate) async fn start(parts: Parts) -> (Arc<Verifier>, oneshot::Receiver<()>
     }
     let state = writer.compiled();
     writer.observer.published(&state);
-    let verifier = Arc::new(Verifier::new(state, max_offline));
+    let verifier = Arc::new(Verifier::new(state, max_offline, clock));
     tokio::spawn(follow_files(files, events));
     let (alive, ended) = oneshot::channel();
     let kept = verifier.clone();
@@ -132,6 +134,9 @@ struct Writer {
     foreign_keys: BTreeSet<String>,
     revision: Revision,
     contact: Contact,
+    away: Option<Away>,
+    /// Whether the store, or its copy, has ever told what it holds.
+    has_told: bool,
     copy_problem: Option<String>,
     policy: Arc<Policy>,
     changed_at: u64,
@@ -155,6 +160,8 @@ impl Writer {
             foreign_keys: BTreeSet::new(),
             revision: Revision::default(),
             contact: if parts.store.is_some() { never() } else { Contact::None },
+            away: None,
+            has_told: false,
             copy_problem: None,
             policy,
             changed_at: parts.clock.now().as_secs(),
@@ -168,8 +175,10 @@ impl Writer {
                 // The contact comes before what a copy holds, and after what the store itself holds.
                 let is_last = match &update {
                     Update::All { .. } => matches!(self.contact, Contact::Lost { since: Some(_), .. }),
-                    Update::Contact(contact) => !matches!(contact, Told::Lost { since: Some(_), .. }),
-                    Update::Changes { .. } | Update::Copy(_) => false,
+                    Update::Contact(contact) => {
+                        !matches!(contact, alts_store::Contact::Lost { since: Some(_), .. })
+                    }
+                    Update::Changes { .. } | Update::SetBack { .. } | Update::Copy(_) => false,
                 };
                 self.take(Event::Store(update));
                 if is_last {
@@ -229,6 +238,7 @@ impl Writer {
                     self.put(entry);
                 }
                 self.revision = revision;
+                self.has_told = true;
             }
             Update::Changes { changes, revision } => {
                 for change in &changes {
@@ -239,7 +249,16 @@ impl Writer {
                 }
                 self.revision = revision;
             }
-            Update::Contact(contact) => self.contact = told(contact),
+            Update::Contact(contact) => {
+                self.contact = contact::told(contact);
+                self.away = match &self.contact {
+                    Contact::Lost { since: Some(since), .. } => {
+                        Some(Away::reckoned(*since, self.away, &*self.clock))
+                    }
+                    _ => None,
+                };
+            }
+            Update::SetBack { known, found } => contact::set_back(known, found),
             Update::Copy(problem) => {
                 if let Some(problem) = &problem {
                     tracing::error!(
@@ -322,29 +341,13 @@ impl Writer {
             files: self.files.clone(),
             stored: self.stored.clone(),
             revision: self.revision,
-            contact: self.contact.clone(),
+            contact: contact::published(&self.contact, self.has_told),
+            away: self.away,
             copy_problem: self.copy_problem.clone(),
             file_states: self.file_states.clone(),
             foreign_keys: self.foreign_keys.len(),
             counts: Counts::of(&self.files, &self.stored, self.revocations.len()),
             changed_at: self.changed_at,
-        }
-    }
-}
-
-fn told(contact: Told) -> Contact {
-    match contact {
-        Told::Live => {
-            tracing::info!("the store is heard of");
-            Contact::Live
-        }
-        Told::Lost { since, problem } => {
-            tracing::warn!(
-                reason = "store_lost",
-                since = since.map(utc),
-                "the store is not heard of, and the node goes by what it knows: {problem}"
-            );
-            Contact::Lost { since, problem }
         }
     }
 }

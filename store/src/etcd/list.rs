@@ -3,12 +3,13 @@
 use etcd_client::{Client, GetOptions, GetResponse};
 
 use super::{
-    entry,
+    cluster, entry,
     error::{Meaning, meaning},
-    header_revision,
-    members::{Members, Repeat},
+    header, last_write,
+    members::{Answer, Members, Repeat},
+    written,
 };
-use crate::{Error, Listing, Revision};
+use crate::{Error, Listing, Past, Revision};
 
 /// Entries of the first page.
 const FIRST_PAGE: i64 = 512;
@@ -31,26 +32,36 @@ enum Page {
     Compacted,
 }
 
-/// Lists `range`, a prefix in etcd's terms, with keys as under `ours`.
-pub(super) async fn list(members: &Members, ours: &str, range: &str) -> Result<Listing, Error> {
+impl Answer for Page {
+    fn cluster(&self) -> Option<u64> {
+        match self {
+            Self::Is(page) => cluster(page.header()),
+            Self::TooLarge | Self::Compacted => None,
+        }
+    }
+}
+
+/// Lists `range`, a prefix in etcd's terms, with keys as under `ours`, of at most `most` bytes of keys and values.
+pub(super) async fn list(members: &Members, ours: &str, range: &str, most: u64) -> Result<Listing, Error> {
     for _ in 0..ATTEMPTS {
-        if let Some(listing) = list_once(members, ours, range).await? {
+        if let Some(listing) = list_once(members, ours, range, most).await? {
             return Ok(listing);
         }
     }
     Err(Error::Unavailable("etcd forgets its history faster than it can be listed".to_owned()))
 }
 
-/// Nothing if etcd has forgotten the revision half way.
-async fn list_once(members: &Members, ours: &str, range: &str) -> Result<Option<Listing>, Error> {
+/// Nothing if etcd has forgotten the revision half way, or was replaced.
+async fn list_once(members: &Members, ours: &str, range: &str, most: u64) -> Result<Option<Listing>, Error> {
     let end = end_of(range.as_bytes());
     let mut entries = Vec::new();
     let mut from = range.as_bytes().to_vec();
-    let mut of: Option<Revision> = None;
+    let mut of: Option<(Revision, Past)> = None;
     let mut limit = FIRST_PAGE;
+    let mut total = 0;
     loop {
         let mut options = GetOptions::new().with_range(end.clone()).with_limit(limit);
-        if let Some(Revision(revision)) = of {
+        if let Some((Revision(revision), _)) = of {
             // It came from etcd as an i64.
             options = options.with_revision(i64::try_from(revision).unwrap_or(i64::MAX));
         }
@@ -65,18 +76,29 @@ async fn list_once(members: &Members, ours: &str, range: &str) -> Result<Option<
             }
             Page::Compacted => return Ok(None),
         };
-        let revision = match of {
-            Some(revision) => revision,
-            None => header_revision(page.header().map(etcd_client::ResponseHeader::revision))?,
+        let begun = match of {
+            Some(begun) => begun,
+            None => {
+                let (revision, _) = header(page.header())?;
+                let Some(past) = past(members, ours, revision).await? else { return Ok(None) };
+                (revision, past)
+            }
         };
-        of = Some(revision);
+        of = Some(begun);
         let mut bytes = 0;
         for found in page.kvs() {
             bytes += found.key().len() + found.value().len();
-            entries.push(entry(found, ours)?);
+            entries.extend(entry(found, ours)?);
         }
+        total += bytes as u64;
+        if total > most {
+            return Err(Error::Full { bytes: total, limit: most });
+        }
+        let (revision, past) = begun;
         let Some(last) = page.kvs().last().filter(|_| page.more()) else {
-            return Ok(Some(Listing { entries, revision }));
+            // Pages of two etcds are no listing.
+            let is_same = self::past(members, ours, revision).await? == Some(past);
+            return Ok(is_same.then_some(Listing { entries, revision, past }));
         };
         from = [last.key(), b"\0"].concat();
         limit = next_limit(page.kvs().len(), bytes);
@@ -99,6 +121,18 @@ async fn page(members: &Members, from: &[u8], options: GetOptions) -> Result<Pag
         }
     };
     members.ask(Repeat::Safe, get).await
+}
+
+/// What etcd was at a revision; nothing if it has forgotten that.
+async fn past(members: &Members, ours: &str, Revision(revision): Revision) -> Result<Option<Past>, Error> {
+    let options = GetOptions::new().with_revision(i64::try_from(revision).unwrap_or(i64::MAX));
+    match page(members, &last_write(ours), options).await? {
+        Page::Is(found) => {
+            let (_, store) = header(found.header())?;
+            Ok(Some(Past { store, write: found.kvs().first().map_or(0, written) }))
+        }
+        Page::TooLarge | Page::Compacted => Ok(None),
+    }
 }
 
 /// How many entries the next page shall have, after one with these.

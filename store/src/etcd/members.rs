@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, Error as Etcd};
+use etcd_client::{Client, Error as Etcd, GetOptions};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     error::{Meaning, meaning, told},
+    last_write,
     settings::{EtcdSettings, EtcdUser, clients},
 };
 use crate::Error;
@@ -23,6 +24,12 @@ pub(super) enum Repeat {
     Unsafe,
 }
 
+/// An answer that says which cluster gave it.
+pub(super) trait Answer {
+    /// The cluster. Nothing if it does not say.
+    fn cluster(&self) -> Option<u64>;
+}
+
 /// A cluster. A request goes to the member that answered last, and from one that does not answer to the next.
 pub(super) struct Members {
     members: Vec<Member>,
@@ -30,6 +37,8 @@ pub(super) struct Members {
     current: AtomicUsize,
     user: Option<EtcdUser>,
     timeout: Duration,
+    /// A key that we may read, to ask a member which cluster it is of.
+    probe: Vec<u8>,
 }
 
 struct Member {
@@ -38,6 +47,8 @@ struct Member {
     /// How often we have told who we are. Held while we do, so that of many requests with an old token one gets a new.
     signing_in: Mutex<()>,
     sign_ins: AtomicU64,
+    /// Which cluster its last answer was of; 0 before the first.
+    cluster: AtomicU64,
 }
 
 /// Why a member did not do it.
@@ -54,14 +65,18 @@ impl Members {
             client,
             signing_in: Mutex::default(),
             sign_ins: AtomicU64::new(0),
+            cluster: AtomicU64::new(0),
         });
-        let EtcdSettings { user, timeout, .. } = settings;
-        Ok(Self { members: members.collect(), current: AtomicUsize::new(0), user, timeout })
+        let members = members.collect();
+        let EtcdSettings { user, timeout, prefix, .. } = settings;
+        Ok(Self { members, current: AtomicUsize::new(0), user, timeout, probe: last_write(&prefix) })
     }
 
-    /// Makes a request. [`Error::Unavailable`] when no member has answered within the timeout of the settings.
+    /// Makes a request. [`Error::Unavailable`] when no member has answered within the timeout of the settings;
+    /// [`Error::Refused`] when members are of different clusters.
     pub(super) async fn ask<T, F>(&self, repeat: Repeat, request: impl Fn(Client) -> F) -> Result<T, Error>
     where
+        T: Answer,
         F: Future<Output = Result<T, Etcd>>,
     {
         match timeout(self.timeout, self.ask_in_turn(repeat, request)).await {
@@ -76,6 +91,7 @@ impl Members {
 
     async fn ask_in_turn<T, F>(&self, repeat: Repeat, request: impl Fn(Client) -> F) -> Result<T, Error>
     where
+        T: Answer,
         F: Future<Output = Result<T, Etcd>>,
     {
         let mut tries = self.members.len();
@@ -89,7 +105,7 @@ impl Members {
         for _ in 0..tries {
             let at = self.current.load(Relaxed);
             let Some(member) = self.members.get(at) else { break };
-            let answer = timeout(patience, self.ask_one(member, &request)).await;
+            let answer = timeout(patience, self.ask_one(member, repeat, &request)).await;
             let Failure { problem: told, meaning } = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
@@ -114,8 +130,81 @@ impl Members {
         Err(problem)
     }
 
+    /// Asks a member, and checks that it is of the same cluster as the others.
+    async fn ask_one<T, F>(
+        &self,
+        member: &Member,
+        repeat: Repeat,
+        request: impl Fn(Client) -> F,
+    ) -> Result<T, Failure>
+    where
+        T: Answer,
+        F: Future<Output = Result<T, Etcd>>,
+    {
+        let is_alone = self.members.len() == 1;
+        if repeat == Repeat::Unsafe && !is_alone && member.cluster.load(Relaxed) == 0 {
+            // Nothing is written into a cluster that may not be ours.
+            let cluster = self.cluster(member).await.map_err(|Failure { problem, meaning }| Failure {
+                problem,
+                meaning: if meaning == Meaning::Unknown { Meaning::Untouched } else { meaning },
+            })?;
+            self.compare(member, cluster).await?;
+        }
+        let answer = self.ask_as_us(member, request).await?;
+        if let Some(cluster) = answer.cluster() {
+            self.compare(member, cluster).await.map_err(|Failure { problem, meaning }| Failure {
+                problem: match repeat {
+                    Repeat::Safe => problem,
+                    // It was done, and nobody can say what that is worth.
+                    Repeat::Unsafe => Error::Unavailable(problem.to_string()),
+                },
+                meaning,
+            })?;
+        }
+        Ok(answer)
+    }
+
+    /// Notes of which cluster a member is. A failure, if another member is known to be of another: what was written in
+    /// one is not in the other, so none of it counts.
+    async fn compare(&self, member: &Member, cluster: u64) -> Result<(), Failure> {
+        let patience = self.timeout / 4 / u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        for other in &self.members {
+            let mut known = other.cluster.load(Relaxed);
+            if known != 0 && known != cluster && other.endpoint != member.endpoint {
+                // A cluster that was set back has another name, and this member may be part of it by now.
+                if let Ok(Ok(now)) = timeout(patience, self.cluster(other)).await {
+                    other.cluster.store(now, Relaxed);
+                    known = now;
+                }
+            }
+            if known != 0 && known != cluster && other.endpoint != member.endpoint {
+                // It is asked again before anything is written, and others go first.
+                member.cluster.store(0, Relaxed);
+                self.turn_from(self.current.load(Relaxed));
+                let (one, another) = (&member.endpoint, &other.endpoint);
+                let problem = format!(
+                    "etcd at {one} is of the cluster {cluster:x}, and at {another} of {known:x}: name endpoints of one \
+                     cluster only, and start altsd again if one of them is gone for good"
+                );
+                return Err(Failure { problem: Error::Refused(problem), meaning: Meaning::Refused });
+            }
+        }
+        member.cluster.store(cluster, Relaxed);
+        Ok(())
+    }
+
+    /// Asks a member which cluster it is of.
+    async fn cluster(&self, member: &Member) -> Result<u64, Failure> {
+        let ask = |client: Client| async move {
+            let options = GetOptions::new().with_keys_only();
+            client.kv_client().get(self.probe.clone(), Some(options)).await
+        };
+        let answer = self.ask_as_us(member, ask).await?;
+        Ok(answer.cluster().unwrap_or(0))
+    }
+
     /// Asks a member, as whom we are, and once more if it has forgotten that.
-    async fn ask_one<T, F>(&self, member: &Member, request: impl Fn(Client) -> F) -> Result<T, Failure>
+    async fn ask_as_us<T, F>(&self, member: &Member, request: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Etcd>>,
     {

@@ -14,6 +14,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// often than every 5 s.
 pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// Most bytes of keys and values in one listing: what etcd itself holds by default is twice that.
+pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
+
 /// Faster than this no cluster answers.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -44,6 +47,9 @@ pub struct EtcdSettings {
     pub timeout: Duration,
     /// How long a connection with a watch may be quiet before it is asked, at least 5 s; [`DEFAULT_KEEPALIVE`].
     pub keepalive: Duration,
+    /// Most bytes of keys and values in one listing, so that a prefix that somebody fills does not take all memory;
+    /// [`DEFAULT_MAX_BYTES`].
+    pub max_bytes: u64,
 }
 
 impl EtcdSettings {
@@ -56,6 +62,7 @@ impl EtcdSettings {
             prefix: prefix.into(),
             timeout: DEFAULT_TIMEOUT,
             keepalive: DEFAULT_KEEPALIVE,
+            max_bytes: DEFAULT_MAX_BYTES,
         }
     }
 }

@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Error as Etcd, Event, EventType, GetOptions, WatchOptions, WatchResponse, WatchStream,
+    Client, Error as Etcd, Event, EventType, GetOptions, GetResponse, WatchOptions, WatchResponse,
+    WatchStream,
 };
 use futures_util::stream;
 use tokio::time::timeout;
 
 use super::{
-    entry,
+    cluster, entry,
     error::{Meaning, meaning, told},
-    header_revision, key,
+    header, key, last_write,
     list::end_of,
-    members::{Members, Repeat},
-    revision,
+    members::{Answer, Members, Repeat},
+    revision, written,
 };
-use crate::{Batch, Change, Error, Revision, Watch};
+use crate::{Batch, Change, Error, Past, Revision, Watch};
 
 /// How long a watch may be quiet before etcd is asked whether it is there.
 const QUIET: Duration = Duration::from_millis(1_500);
@@ -32,28 +33,46 @@ const MAX_BYTES: usize = 32 << 20;
 /// says nothing about what has been told.
 const TO_ALL: i64 = -1;
 
-/// Begins a watch of `range`, a prefix in etcd's terms, with keys as under `ours`.
+/// Begins a watch of what is under `ours`, and tells of it what begins with `prefix`. `known` is what etcd has to have
+/// been at that revision, if it is not all 0.
 pub(super) async fn watch(
     members: &Members,
     ours: &str,
-    range: &str,
+    prefix: &str,
     after: Revision,
+    known: Past,
 ) -> Result<Watch, Error> {
     // etcd counts to i64::MAX, so nothing comes after what is beyond.
     let from = i64::try_from(after.0).unwrap_or(i64::MAX).max(1);
     // It begins with the revision that is already known, as etcd may have dropped a deletion from the oldest one that
-    // it still accepts. What is told twice is left out below.
+    // it still accepts. What is told twice is left out below. The prefix is watched whole, for its last write.
     let options = WatchOptions::new()
-        .with_range(end_of(range.as_bytes()))
+        .with_range(end_of(ours.as_bytes()))
         .with_start_revision(from)
         .with_progress_notify();
-    let begin = |client: Client| begin(client, range.to_owned(), options.clone());
-    let (now, stream) = members.ask(Repeat::Safe, begin).await?;
-    if header_revision(now)? < after {
-        // etcd would wait for this revision and leave out all before it. It was begun anew, or set back to a backup.
-        return Err(Error::Compacted { oldest: header_revision(now)? });
+    let begin = |client: Client| begin(client, ours.to_owned(), from, options.clone());
+    let Begun { now, then, stream } = members.ask(Repeat::Safe, begin).await?;
+    let (found, store) = header(now.header())?;
+    if found < after || known != Past::default() && known.store != store {
+        // Of a revision to come, etcd would wait for it and leave out all before.
+        return Err(Error::Replaced { known: after, found });
     }
-    let watching = Watching { stream, ours: ours.to_owned(), told: after, questions: 0 };
+    let past = match then {
+        Some(write) => Past { store, write },
+        // The watch is about to say the same.
+        None => Past { store, write: known.write },
+    };
+    if known != Past::default() && known != past {
+        return Err(Error::Replaced { known: after, found });
+    }
+    let watching = Watching {
+        stream,
+        ours: ours.to_owned(),
+        prefix: prefix.to_owned(),
+        told: after,
+        past,
+        questions: 0,
+    };
     let batches = stream::unfold(Some(watching), |watching| async {
         let mut watching = watching?;
         let batch = watching.next().await;
@@ -63,23 +82,48 @@ pub(super) async fn watch(
     Ok(Box::pin(batches))
 }
 
+/// A watch that has begun, and how etcd was then.
+struct Begun {
+    now: GetResponse,
+    /// The last write up to the revision where the watch begins; nothing if etcd has forgotten that revision.
+    then: Option<u64>,
+    stream: WatchStream,
+}
+
+impl Answer for Begun {
+    fn cluster(&self) -> Option<u64> {
+        cluster(self.now.header())
+    }
+}
+
 /// Asks a member where it is, which also proves that it takes us for who we are and has a leader, then begins.
-async fn begin(
-    client: Client,
-    range: String,
-    options: WatchOptions,
-) -> Result<(Option<i64>, WatchStream), Etcd> {
-    let ask = GetOptions::new().with_keys_only();
-    let answer = client.kv_client().get(range.clone(), Some(ask)).await?;
-    let now = answer.header().map(etcd_client::ResponseHeader::revision);
+async fn begin(client: Client, ours: String, from: i64, options: WatchOptions) -> Result<Begun, Etcd> {
+    let mut asking = client.kv_client();
+    let now = asking.get(last_write(&ours), None).await?;
+    let is_there = now.header().is_some_and(|header| header.revision() >= from);
+    let then = match now.kvs().first() {
+        Some(last) if last.mod_revision() > from && is_there => {
+            let then = GetOptions::new().with_revision(from);
+            match asking.get(last_write(&ours), Some(then)).await {
+                Ok(then) => Some(then.kvs().first().map_or(0, written)),
+                Err(problem) if meaning(&problem) == Meaning::Compacted => None,
+                Err(problem) => return Err(problem),
+            }
+        }
+        last => Some(last.map_or(0, written)),
+    };
     let mut client = client.watch_client().max_decoding_message_size(MAX_BYTES);
-    Ok((now, client.watch(range, Some(options)).await?))
+    Ok(Begun { now, then, stream: client.watch(ours, Some(options)).await? })
 }
 
 struct Watching {
     stream: WatchStream,
     ours: String,
+    /// What is told begins with this.
+    prefix: String,
     told: Revision,
+    /// Of what was told.
+    past: Past,
     /// Asked and not answered.
     questions: u32,
 }
@@ -126,31 +170,42 @@ impl Watching {
         if response.canceled() {
             return Err(cancelled(response.cancel_reason()));
         }
-        if response.created() {
-            // The question before the watch may have been answered by another etcd than the one that watches now.
-            let at = header_revision(response.header().map(etcd_client::ResponseHeader::revision))?;
-            if at < self.told {
-                return Err(Error::Compacted { oldest: at });
-            }
+        let (at, store) = header(response.header())?;
+        // The question before the watch may have been answered by another etcd than the one that watches now.
+        if store != self.past.store || response.created() && at < self.told {
+            return Err(Error::Replaced { known: self.told, found: at });
         }
+        let changes = self.changes(response.events())?;
+        // Its own progress a watch is told in order.
+        if !response.created() && response.events().is_empty() && response.watch_id() != TO_ALL {
+            self.told = self.told.max(at);
+        }
+        Ok(Batch { changes, revision: self.told, past: self.past })
+    }
+
+    /// What has not been told yet.
+    fn changes(&mut self, events: &[Event]) -> Result<Vec<Change>, Error> {
         let mut changes = Vec::new();
-        for event in response.events() {
-            // What was told by a listing is not even looked at: it may be of a key that is none of ours and gone by now.
-            let revision = revision(event.kv().map_or(0, etcd_client::KeyValue::mod_revision));
-            if event.kv().is_none() || revision > self.told {
-                changes.push(change(event, &self.ours)?);
+        let mut told = self.told;
+        for event in events {
+            let found =
+                event.kv().ok_or_else(|| Error::Corrupt("etcd tells a change of nothing".to_owned()))?;
+            let at = revision(found.mod_revision());
+            if at <= self.told {
+                continue;
             }
-        }
-        match changes.last() {
-            Some(last) => self.told = last.revision(),
-            // Its own progress a watch is told in order.
-            None if !response.created() && response.events().is_empty() && response.watch_id() != TO_ALL => {
-                let at = header_revision(response.header().map(etcd_client::ResponseHeader::revision))?;
-                self.told = self.told.max(at);
+            told = told.max(at);
+            if found.key() == last_write(&self.ours) {
+                self.past.write = written(found);
             }
-            None => {}
+            let change = match event.event_type() {
+                EventType::Put => entry(found, &self.ours)?.map(Change::Put),
+                EventType::Delete => key(found, &self.ours)?.map(|key| Change::Deleted { key, revision: at }),
+            };
+            changes.extend(change.filter(|change| change.key().starts_with(&self.prefix)));
         }
-        Ok(Batch { changes, revision: self.told })
+        self.told = told;
+        Ok(changes)
     }
 }
 
@@ -160,15 +215,5 @@ fn cancelled(reason: &str) -> Error {
     match refused {
         true => Error::Refused(format!("etcd has refused a watch: {reason}")),
         false => Error::Unavailable(format!("etcd has ended a watch: {reason}")),
-    }
-}
-
-fn change(event: &Event, ours: &str) -> Result<Change, Error> {
-    let found = event.kv().ok_or_else(|| Error::Corrupt("etcd tells a change of nothing".to_owned()))?;
-    match event.event_type() {
-        EventType::Put => entry(found, ours).map(Change::Put),
-        EventType::Delete => {
-            Ok(Change::Deleted { key: key(found, ours)?, revision: revision(found.mod_revision()) })
-        }
     }
 }

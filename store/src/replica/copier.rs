@@ -14,8 +14,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{LONGEST_PAUSE, LONGEST_WAIT, Update, copy::Copy, pauses, silent};
-use crate::{Change, Entry, Error, Listing, Revision, Store};
+use super::{
+    LONGEST_PAUSE, LONGEST_WAIT, Update,
+    copy::{At, Copy},
+    pauses, silent,
+};
+use crate::{Change, Entry, Error, Listing, Past, Revision, Store};
 
 /// Batches that wait for the copy. With more it falls behind, and catches up with a listing.
 const JOBS: usize = 256;
@@ -25,8 +29,8 @@ const TOGETHER: usize = 48;
 
 /// What is to be copied. `heard` is when the source said it.
 pub(super) enum Job {
-    All { entries: Vec<Entry>, revision: Revision, heard: u64 },
-    Changes { changes: Vec<Change>, revision: Revision, heard: u64 },
+    All { entries: Vec<Entry>, revision: Revision, past: Past, heard: u64 },
+    Changes { changes: Vec<Change>, revision: Revision, past: Past, heard: u64 },
     Heard(u64),
 }
 
@@ -120,22 +124,25 @@ impl Working {
         self.waiting = None;
         while self.jobs.try_recv().is_ok() {}
         let listing = timeout(LONGEST_WAIT, self.parts.source.list(&self.parts.prefix)).await;
-        let Listing { entries, revision } = listing.unwrap_or_else(|_| Err(silent(LONGEST_WAIT)))?;
-        self.parts.copy.replace(&entries, revision, (self.parts.now)()).await?;
+        let Listing { entries, revision, past } = listing.unwrap_or_else(|_| Err(silent(LONGEST_WAIT)))?;
+        self.parts.copy.replace(&entries, At { revision, past, heard: (self.parts.now)() }).await?;
         self.held = revision;
         Ok(())
     }
 
     async fn work(&mut self, job: Job) -> Result<(), Error> {
         match job {
-            Job::All { entries, revision, heard } => {
-                self.parts.copy.replace(&entries, revision, heard).await?;
+            Job::All { entries, revision, past, heard } => {
+                self.parts.copy.replace(&entries, At { revision, past, heard }).await?;
                 self.held = revision;
             }
-            Job::Changes { mut changes, revision, heard } => {
+            Job::Changes { revision, heard, .. } if revision < self.held => {
+                self.parts.copy.hear(heard).await?;
+            }
+            Job::Changes { mut changes, revision, past, heard } => {
                 changes.retain(|change| change.revision() > self.held);
-                self.parts.copy.apply(&changes, revision.max(self.held), heard).await?;
-                self.held = self.held.max(revision);
+                self.parts.copy.apply(&changes, At { revision, past, heard }).await?;
+                self.held = revision;
             }
             Job::Heard(heard) => self.parts.copy.hear(heard).await?,
         }
@@ -148,13 +155,13 @@ impl Working {
             Some(job) => job,
             None => self.jobs.recv().await?,
         };
-        while let Job::Changes { changes, revision, heard } = &mut job {
+        while let Job::Changes { changes, revision, past, heard } = &mut job {
             match self.jobs.try_recv() {
-                Ok(Job::Changes { changes: more, revision: later, heard: then })
+                Ok(Job::Changes { changes: more, revision: later, past: last, heard: then })
                     if changes.len() + more.len() <= TOGETHER =>
                 {
                     changes.extend(more);
-                    (*revision, *heard) = (later, then);
+                    (*revision, *past, *heard) = (later, last, then);
                 }
                 Ok(other) => {
                     self.waiting = Some(other);

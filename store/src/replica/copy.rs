@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::CopySettings;
-use crate::{Change, Entry, Error, Expected, MAX_TRANSACTION, MAX_WRITES, Revision, Store, Write};
+use crate::{Change, Entry, Error, Expected, MAX_TRANSACTION, MAX_WRITES, Past, Revision, Store, Write};
 
 /// The form of a copy. Another form is not believed, and overwritten.
 const SCHEMA: u32 = 1;
@@ -37,7 +37,17 @@ pub(super) struct Copy {
 pub(super) struct Kept {
     pub(super) entries: Vec<Entry>,
     pub(super) revision: Revision,
+    pub(super) past: Past,
     /// When the source was heard of, in seconds since 1970.
+    pub(super) heard: u64,
+}
+
+/// How far the source was, and when it said so.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) revision: Revision,
+    pub(super) past: Past,
+    /// In seconds since 1970.
     pub(super) heard: u64,
 }
 
@@ -50,6 +60,9 @@ struct Head {
     generation: u64,
     /// At least this revision of the source.
     revision: u64,
+    /// What the source was then; nothing, if an older altsd has written this.
+    #[serde(default)]
+    past: Past,
     heard: u64,
 }
 
@@ -63,16 +76,12 @@ impl Copy {
         self.head = self.read_head().await?;
         let Some(head) = &self.head else { return Ok(None) };
         let entries = self.entries(head.generation).await?;
-        Ok(Some(Kept { entries, revision: Revision(head.revision), heard: head.heard }))
+        Ok(Some(Kept { entries, revision: Revision(head.revision), past: head.past, heard: head.heard }))
     }
 
     /// Makes these entries the copy. On an error it is what it was.
-    pub(super) async fn replace(
-        &mut self,
-        entries: &[Entry],
-        revision: Revision,
-        heard: u64,
-    ) -> Result<(), Error> {
+    pub(super) async fn replace(&mut self, entries: &[Entry], at: At) -> Result<(), Error> {
+        let At { revision, past, heard } = at;
         // What was answered with an error may have been done, and what is the copy must not be taken for a leftover.
         self.head = self.read_head().await.or_else(|problem| match problem {
             Error::Corrupt(_) => Ok(None),
@@ -97,28 +106,24 @@ impl Copy {
         self.delete(leftovers).await?;
         if let Some(head) = self.head.clone() {
             let writes = self.difference(head.generation, entries, &held);
-            let head = Head { revision: revision.0, heard, ..head };
+            let head = Head { revision: revision.0, past, heard, ..head };
             if fits(&writes, MAX_WRITES - 1) {
                 return self.finish(writes, head).await;
             }
         }
         let generation = last + 1;
         self.write_all(entries.iter().map(|entry| self.put(generation, entry))).await?;
-        let head =
-            Head { schema: SCHEMA, identity: self.identity.clone(), generation, revision: revision.0, heard };
+        let identity = self.identity.clone();
+        let head = Head { schema: SCHEMA, identity, generation, revision: revision.0, past, heard };
         self.finish(Vec::new(), head).await?;
         self.delete(held.into_keys().collect()).await
     }
 
     /// Changes the copy. Without a copy there is nothing to change.
-    pub(super) async fn apply(
-        &mut self,
-        changes: &[Change],
-        revision: Revision,
-        heard: u64,
-    ) -> Result<(), Error> {
+    pub(super) async fn apply(&mut self, changes: &[Change], at: At) -> Result<(), Error> {
+        let At { revision, past, heard } = at;
         let Some(head) = self.head.clone() else { return Ok(()) };
-        let head = Head { revision: revision.0, heard, ..head };
+        let head = Head { revision: revision.0, past, heard, ..head };
         let together = self.writes(head.generation, changes);
         if fits(&together, MAX_WRITES - 1) {
             return self.finish(together, head).await;
@@ -129,7 +134,7 @@ impl Copy {
             let many = rest.iter().take_while(|change| change.revision() == first.revision()).count();
             let writes = self.writes(head.generation, &rest[..many]);
             if !fits(&writes, MAX_WRITES) {
-                return self.rewrite(head.generation, rest, revision, heard).await;
+                return self.rewrite(head.generation, rest, at).await;
             }
             self.store.transact(writes).await?;
             rest = &rest[many..];
@@ -146,13 +151,7 @@ impl Copy {
     }
 
     /// A transaction of the source that is too large for one of ours becomes part of a new generation.
-    async fn rewrite(
-        &mut self,
-        generation: u64,
-        changes: &[Change],
-        revision: Revision,
-        heard: u64,
-    ) -> Result<(), Error> {
+    async fn rewrite(&mut self, generation: u64, changes: &[Change], at: At) -> Result<(), Error> {
         let entries = self.entries(generation).await?.into_iter();
         let mut entries: BTreeMap<_, _> = entries.map(|entry| (entry.key.clone(), entry)).collect();
         for change in changes {
@@ -162,7 +161,7 @@ impl Copy {
             };
         }
         let entries: Vec<_> = entries.into_values().collect();
-        self.replace(&entries, revision, heard).await
+        self.replace(&entries, at).await
     }
 
     /// The head, if it is of our source and in a form that we know.

@@ -335,6 +335,22 @@ async fn a_copy_of_something_else_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_behind_its_copy_is_told_to_be_set_back() {
+    let (store, copy, clock) = (MemoryStore::new(), memory(), Clock::new());
+    put(&store, "p/a", "1").await;
+    let a = put(&store, "p/a", "2").await;
+    let updates = follow(settings(&Troubled::new(store), Some(&copy), &clock));
+    keeps(&copy, &[&a], START).await;
+    drop(updates);
+    let store = MemoryStore::new();
+    let b = put(&store, "p/b", "1").await;
+    let mut updates = follow(settings(&Troubled::new(store), Some(&copy), &clock));
+    assert_eq!(next(&mut updates).await, Update::SetBack { known: a.revision, found: b.revision });
+    assert_eq!(next(&mut updates).await, all(&[&b], b.revision));
+    assert_eq!(next(&mut updates).await, live());
+}
+
+#[tokio::test]
 async fn who_no_longer_listens_is_no_longer_told() {
     let source = Troubled::new(MemoryStore::new());
     let mut updates = follow(settings(&source, Some(&memory()), &Clock::new()));

@@ -123,6 +123,27 @@ impl Etcd {
         self.restart(at);
     }
 
+    /// Keeps what the only member holds in a file, and gives its path.
+    pub(crate) fn snapshot(&self) -> PathBuf {
+        let file = self.directory.path().join("snapshot");
+        self.control(&["snapshot", "save", &file.to_string_lossy()]);
+        file
+    }
+
+    /// Sets the only member back to a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: &Path) {
+        self.kill(0);
+        std::fs::remove_dir_all(self.data(0)).expect("it was there");
+        let peer = format!("http://127.0.0.1:{}", self.members[0].peer);
+        let mut restore = Command::new("etcdctl");
+        restore.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot);
+        restore.args(["--name", "member-0", "--initial-cluster", &format!("member-0={peer}")]);
+        restore.args(["--initial-advertise-peer-urls", &peer]).arg("--data-dir").arg(self.data(0));
+        let output = restore.output().expect("etcdctl is installed beside etcd");
+        assert!(output.status.success(), "{output:?}");
+        self.restart(0);
+    }
+
     /// Runs `etcdctl`, which must succeed, and gives what it prints.
     pub(crate) fn control(&self, arguments: &[&str]) -> String {
         let output = self.try_control(&self.endpoints().join(","), arguments);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alts_handshake::{Identity, NotAdmitted, Peer};
-use alts_store::{Entry as StoredEntry, MemoryStore, ReplicaSettings, Store, Write, follow};
+use alts_store::{Contact as Told, Entry as StoredEntry, MemoryStore, ReplicaSettings, Store, Write, follow};
 use bytes::Bytes;
 use pki_types::UnixTime;
 use tempfile::TempDir;
@@ -24,15 +24,33 @@ const NOW: u64 = 1_767_225_600;
 const PATIENT: Duration = Duration::from_secs(60);
 
 /// A clock that a test moves.
-struct Moved(AtomicU64);
+struct Moved {
+    /// The time of day.
+    day: AtomicU64,
+    /// Seconds that have gone by.
+    gone: AtomicU64,
+    begin: std::time::Instant,
+}
+
+impl Moved {
+    fn at(day: u64) -> Arc<Self> {
+        Arc::new(Self { day: day.into(), gone: 0.into(), begin: SystemClock.monotonic() })
+    }
+
+    /// Time goes by until then, or the clock is set back.
+    fn becomes(&self, day: u64) {
+        let before = self.day.swap(day, Ordering::Relaxed);
+        self.gone.fetch_add(day.saturating_sub(before).min(1 << 32), Ordering::Relaxed);
+    }
+}
 
 impl Clock for Moved {
     fn now(&self) -> UnixTime {
-        UnixTime::since_unix_epoch(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+        UnixTime::since_unix_epoch(Duration::from_secs(self.day.load(Ordering::Relaxed)))
     }
 
     fn monotonic(&self) -> std::time::Instant {
-        SystemClock.monotonic()
+        self.begin + Duration::from_secs(self.gone.load(Ordering::Relaxed))
     }
 }
 
@@ -45,6 +63,7 @@ impl Observe for Unheard {
 /// A verifier that is told by the test what the store says.
 struct Bench {
     verifier: Arc<Verifier>,
+    clock: Arc<Moved>,
     updates: mpsc::Sender<Update>,
     revision: u64,
     _ended: oneshot::Receiver<()>,
@@ -57,16 +76,17 @@ impl Bench {
         for update in first {
             updates.send(update).await.expect("there is room");
         }
+        let clock = Moved::at(NOW);
         let parts = Parts {
             default,
             files: PolicyFiles::load(Vec::new()).expect("there are none"),
             store: Some(received),
             max_offline: Some(Duration::from_secs(100)),
-            clock: Arc::new(Moved(NOW.into())),
+            clock: clock.clone(),
             observer: Arc::new(Unheard),
         };
         let (verifier, ended) = start(parts).await;
-        Self { verifier, updates, revision: 1, _ended: ended }
+        Self { verifier, clock, updates, revision: 1, _ended: ended }
     }
 
     /// A store that is there and empty.
@@ -89,11 +109,18 @@ impl Bench {
         self.says(vec![Change::Deleted { key: "rules/nothing".to_owned(), revision: Revision(0) }]).await;
     }
 
+    /// Decides then.
     fn decide(&self, now: u64) -> Result<Decision, String> {
+        self.clock.becomes(now);
         let identity = |account| Identity::parse(account).expect("it is valid");
         let peer = Peer { identity: identity(WEB), certificates: Arc::new([]) };
         let (side, local) = (Side::Server, &identity(ORDERS));
         self.verifier.decide(&Question { side, local, peer: &peer, target_name: "", now })
+    }
+
+    fn certainty(&self, now: u64) -> Certainty {
+        self.clock.becomes(now);
+        self.verifier.certainty()
     }
 
     fn reason(&self) -> Reason {
@@ -216,16 +243,18 @@ async fn a_node_goes_by_what_it_remembers_for_the_configured_time_and_then_admit
     let mut bench = Bench::empty(Action::Allow).await;
     bench.becomes(Told::Lost { since: Some(NOW), problem: "it is gone".to_owned() }).await;
     assert_eq!(bench.reason(), Reason::AllowedByDefault);
-    assert_eq!(bench.verifier.certainty(NOW), Certainty::Remembered);
+    assert_eq!(bench.certainty(NOW), Certainty::Remembered);
     assert!(bench.decide(NOW + 99).is_ok());
     let problem = bench.decide(NOW + 100).expect_err("a revocation may have been missed");
     assert!(problem.contains("has not been heard of since 2026-01-01T00:00:00Z"), "{problem}");
-    assert_eq!(bench.verifier.certainty(NOW + 100), Certainty::Unknown);
-    // A clock that was set back makes it no older than it is.
-    assert!(bench.decide(NOW - 1_000).is_ok());
+    assert_eq!(bench.certainty(NOW + 100), Certainty::Unknown);
+    // A clock that is set back makes it no younger, and what is told again neither.
+    assert_eq!(bench.certainty(NOW - 1_000), Certainty::Unknown);
+    bench.becomes(Told::Lost { since: Some(NOW), problem: "it is still gone".to_owned() }).await;
+    assert_eq!(bench.certainty(NOW - 1_000), Certainty::Unknown);
     bench.becomes(Told::Live).await;
     assert!(bench.decide(NOW + 1_000_000).is_ok());
-    assert_eq!(bench.verifier.certainty(NOW + 1_000_000), Certainty::Current);
+    assert_eq!(bench.certainty(NOW + 1_000_000), Certainty::Current);
 }
 
 #[tokio::test]
@@ -242,6 +271,52 @@ async fn a_copy_is_gone_by_from_the_start_and_without_one_nobody_is_admitted() {
     new.updates.send(all(&[])).await.expect("it listens");
     new.becomes(Told::Live).await;
     assert_eq!(new.reason(), Reason::AllowedByDefault);
+}
+
+#[tokio::test]
+async fn the_age_of_a_copy_is_no_copy() {
+    let lost = || Told::Lost { since: Some(NOW - 50), problem: "it is gone".to_owned() };
+    let bench = Bench::start(Action::Allow, vec![Update::Contact(lost())]).await;
+    assert_eq!(bench.certainty(NOW), Certainty::Unknown);
+    let problem = bench.decide(NOW).expect_err("nothing of the store is known");
+    assert!(problem.contains("has not been heard of yet"), "{problem}");
+    let mut bench = Bench::start(Action::Allow, vec![Update::Contact(Told::Live)]).await;
+    assert_eq!(bench.certainty(NOW), Certainty::Unknown);
+    bench.becomes(lost()).await;
+    assert_eq!(bench.certainty(NOW), Certainty::Unknown);
+    bench.updates.send(all(&[revocation(None)])).await.expect("it listens");
+    bench.becomes(lost()).await;
+    assert_eq!((bench.certainty(NOW), bench.reason()), (Certainty::Remembered, Reason::RevokedAccount));
+    assert_eq!(bench.certainty(NOW + 50), Certainty::Unknown);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_future_is_not_believed() {
+    let lost = |since| Told::Lost { since: Some(since), problem: "it is gone".to_owned() };
+    for (ahead, expected) in
+        [(0, true), (300, true), (301, false), (1_000_000, false), (u64::MAX - NOW, false)]
+    {
+        let since = NOW + ahead;
+        let mut bench = Bench::start(Action::Allow, vec![Update::Contact(lost(since)), all(&[])]).await;
+        assert_eq!(bench.decide(NOW).is_ok(), expected, "{ahead}");
+        // It does not become believable by waiting for that time to come.
+        let then = since.min(NOW + 2_000_000);
+        bench.clock.becomes(then);
+        bench.becomes(Told::Lost { since: Some(since), problem: "it is still gone".to_owned() }).await;
+        let still = expected && ahead < 100;
+        assert_eq!(bench.decide(then).is_ok(), still, "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_nothing_known_for_longer() {
+    let mut bench = Bench::empty(Action::Allow).await;
+    bench.becomes(Told::Lost { since: Some(NOW), problem: "it is gone".to_owned() }).await;
+    assert_eq!(bench.certainty(NOW + 60), Certainty::Remembered);
+    assert_eq!(bench.certainty(NOW - 3_600), Certainty::Remembered);
+    bench.becomes(Told::Lost { since: Some(NOW), problem: "it is still gone".to_owned() }).await;
+    assert_eq!(bench.certainty(NOW - 3_561), Certainty::Remembered);
+    assert_eq!(bench.certainty(NOW - 3_560), Certainty::Unknown);
 }
 
 #[tokio::test]
@@ -283,12 +358,12 @@ async fn a_store_of_this_node_is_followed_from_its_first_entry_on() {
         files: documents(&directory, "rule = []\n"),
         store: Some(updates),
         max_offline: None,
-        clock: Arc::new(Moved(NOW.into())),
+        clock: Moved::at(NOW),
         observer: Arc::new(Unheard),
     };
     let (verifier, _ended) = start(parts).await;
     let (updates, _) = mpsc::channel(1);
-    let bench = Bench { verifier: verifier.clone(), updates, revision: 0, _ended };
+    let bench = Bench { verifier: verifier.clone(), clock: Moved::at(NOW), updates, revision: 0, _ended };
     assert_eq!(bench.reason(), Reason::DeniedByRule);
     let revision = store.delete(&key, alts_store::Expected::Anything).await.expect("it is there");
     assert!(verifier.applied(revision, PATIENT).await);

@@ -32,7 +32,11 @@ impl Store for Scarred {
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error> {
         let watch = self.store.watch(prefix, after).await?;
-        let begins = stream::once(future::ready(Ok(Batch { changes: Vec::new(), revision: after })));
+        let begins = stream::once(future::ready(Ok(Batch {
+            changes: Vec::new(),
+            revision: after,
+            past: crate::Past::default(),
+        })));
         let (scar, problem) = (self.scar, self.problem.clone());
         Ok(Box::pin(begins.chain(watch.map(move |batch| match batch {
             Ok(batch) if after < scar && scar <= batch.revision => Err(problem.clone()),

@@ -1,6 +1,7 @@
 //! What the copy holds, whatever happens while it is written.
 
 use super::*;
+use crate::replica::copy::At;
 
 fn entries(from: u64, many: u64) -> Vec<Entry> {
     let entry = |n| Entry {
@@ -15,13 +16,15 @@ fn copy(store: Arc<dyn Store>, identity: &str) -> Copy {
     Copy::new(CopySettings { store, at: "copy/".to_owned() }, identity.to_owned())
 }
 
+/// How far the source was, and when it said so.
+fn told(revision: u64, heard: u64) -> At {
+    At { revision: Revision(revision), past: crate::Past { store: 7, write: revision }, heard }
+}
+
 /// A copy in memory that holds these.
 async fn holding(entries: &[Entry]) -> MemoryStore {
     let store = MemoryStore::new();
-    copy(Arc::new(store.clone()), IDENTITY)
-        .replace(entries, Revision(1_000), START)
-        .await
-        .expect("it is there");
+    copy(Arc::new(store.clone()), IDENTITY).replace(entries, told(1_000, START)).await.expect("it is there");
     store
 }
 
@@ -45,7 +48,7 @@ async fn a_crash_at_any_write_leaves_the_old_copy_or_the_new() {
                 let troubled = Troubled::failing_after(writes, does_the_last, store.clone());
                 let mut copy = copy(troubled.clone(), IDENTITY);
                 copy.open().await.expect("it can be read");
-                let replaced = copy.replace(&new, Revision(2_000), START + 1).await;
+                let replaced = copy.replace(&new, told(2_000, START + 1)).await;
                 let there = found(&store).await.expect("a copy is there at all times");
                 match (there == old, there == new) {
                     (true, _) => olds += 1,
@@ -56,7 +59,7 @@ async fn a_crash_at_any_write_leaves_the_old_copy_or_the_new() {
                 // What a crash left behind is no hindrance.
                 troubled.is(State::Here);
                 troubled.writes.store(usize::MAX, SeqCst);
-                copy.replace(&new, Revision(2_000), START + 1).await.expect("nothing is in the way");
+                copy.replace(&new, told(2_000, START + 1)).await.expect("nothing is in the way");
                 assert_eq!(found(&store).await.as_ref(), Some(&new));
                 let left = store.list("copy/").await.expect("memory answers").entries.len();
                 assert_eq!(left, new.len() + 1, "entries and head, after {writes} writes");
@@ -76,7 +79,7 @@ async fn a_crash_while_another_source_takes_the_place_leaves_nothing_half_to_bel
         let store = holding(&old).await;
         let mut other = copy(Troubled::failing_after(writes, false, store.clone()), "another cluster");
         assert!(other.open().await.expect("it can be read").is_none());
-        let done = other.replace(&new, Revision(9), START).await.is_ok();
+        let done = other.replace(&new, told(9, START)).await.is_ok();
         let ours = found(&store).await;
         assert!(ours.is_none() || ours.as_ref() == Some(&old), "after {writes} writes");
         assert!(!done || ours.is_none());
@@ -102,7 +105,7 @@ async fn a_crash_while_changes_are_copied_leaves_no_transaction_half_done() {
             let mut copy = copy(Troubled::failing_after(writes, false, store.clone()), IDENTITY);
             copy.open().await.expect("it can be read");
             let changes: Vec<_> = [at(2, size), at(3, size)].concat().into_iter().map(Change::Put).collect();
-            let done = copy.apply(&changes, Revision(3), START).await.is_ok();
+            let done = copy.apply(&changes, told(3, START)).await.is_ok();
             let found = found(&store).await.expect("a copy is there at all times");
             let revision = found[0].revision;
             assert_eq!(found, at(revision.0, size), "after {writes} writes of {size} bytes");
@@ -129,7 +132,7 @@ async fn a_head_that_cannot_be_read_or_is_of_another_form_is_not_believed() {
         let mut copy = copy(Arc::new(store.clone()), IDENTITY);
         let opened = copy.open().await.map(|kept| kept.is_some());
         assert_eq!(opened.as_ref().ok(), readable.then_some(&false), "{head}: {opened:?}");
-        copy.replace(&entries(9, 2), Revision(1), START).await.expect("it is overwritten");
+        copy.replace(&entries(9, 2), told(1, START)).await.expect("it is overwritten");
         assert_eq!(found(&store).await, Some(entries(9, 2)));
     }
 }
@@ -202,7 +205,7 @@ async fn the_copy_learns_how_long_the_source_was_heard() {
         }
 
         async fn list(&self, _: &str) -> Result<Listing, Error> {
-            Ok(Listing { entries: vec![], revision: Revision(1) })
+            Ok(Listing { entries: vec![], revision: Revision(1), past: crate::Past::default() })
         }
 
         async fn transact(&self, _: Vec<Write>) -> Result<Revision, Error> {
@@ -212,7 +215,10 @@ async fn the_copy_learns_how_long_the_source_was_heard() {
         async fn watch(&self, _: &str, after: Revision) -> Result<Watch, Error> {
             let said = stream::unfold(self.0.subscribe(), move |mut said| async move {
                 said.changed().await.ok()?;
-                Some((Ok(crate::Batch { changes: vec![], revision: after }), said))
+                Some((
+                    Ok(crate::Batch { changes: vec![], revision: after, past: crate::Past::default() }),
+                    said,
+                ))
             });
             Ok(Box::pin(said))
         }
