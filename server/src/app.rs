@@ -112,6 +112,7 @@ pub(crate) fn check(launch: &Launch) -> Result<Checked, Error> {
     let (clock, random) = (clock(), random());
     Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let policy = PolicyFiles::load(launch.policy.files.clone())?;
+    store::check(launch.store.as_ref())?;
     let configured = match &launch.source {
         Source::Configured(configured) => configured,
         Source::Dev { user } => {

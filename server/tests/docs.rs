@@ -374,6 +374,13 @@ fn installed(configuration: &str) -> TempDir {
             write(directory.path(), file.as_str().expect("a file is a string"), &pki.crl(&[]));
         }
     }
+    if let Some(etcd) = table.get("store").and_then(|store| store.get("etcd")).and_then(Value::as_table) {
+        let client = pki.leaf_with("replaced@prod.example", |_| {});
+        write(directory.path(), text(etcd, "ca_certificates"), &pki.root());
+        write(directory.path(), text(etcd, "client_certificate"), &client.certificate);
+        write(directory.path(), text(etcd, "client_key"), &client.key);
+        write(directory.path(), text(etcd, "password_file"), "a password\n");
+    }
     let files = table["policy"].get("files").and_then(Value::as_array);
     for file in files.into_iter().flatten() {
         let file = file.as_str().expect("a file is a string");

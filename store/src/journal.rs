@@ -36,12 +36,14 @@ struct Kept {
     last: Revision,
     transactions: VecDeque<(Revision, Vec<Change>)>,
     bytes: usize,
+    /// Why nothing more can be told.
+    closed: Option<String>,
 }
 
 impl Journal {
     /// Begins after a transaction: what led there is not known.
     pub(crate) fn new(last: Revision) -> Self {
-        let kept = Kept { oldest: last, last, transactions: VecDeque::new(), bytes: 0 };
+        let kept = Kept { oldest: last, last, transactions: VecDeque::new(), bytes: 0, closed: None };
         Self { kept: Arc::new(Mutex::new(kept)), last: watch::Sender::new(last) }
     }
 
@@ -49,6 +51,16 @@ impl Journal {
     pub(crate) fn append(&self, revision: Revision, changes: Vec<Change>) {
         lock(&self.kept).append(revision, changes);
         self.last.send_replace(revision);
+    }
+
+    /// The store can do nothing any more: all watches end with [`Error::Unavailable`], and none begins.
+    pub(crate) fn close(&self, problem: String) {
+        let last = {
+            let mut kept = lock(&self.kept);
+            kept.closed = Some(problem);
+            kept.last
+        };
+        self.last.send_replace(last);
     }
 
     /// What happens after a revision. [`Error::Compacted`] if that is not known, and also if the store has not come so
@@ -81,6 +93,9 @@ impl Kept {
     }
 
     fn check(&self, after: Revision) -> Result<(), Error> {
+        if let Some(problem) = &self.closed {
+            return Err(Error::Unavailable(problem.clone()));
+        }
         if after < self.oldest || after > self.last {
             return Err(Error::Compacted { oldest: self.oldest });
         }
@@ -225,6 +240,17 @@ mod tests {
             told.extend(batch.changes);
         }
         assert_eq!(told, (11..=last).map(|revision| put("a/x", revision, 1)).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_can_do_nothing_more_ends_its_watches_and_begins_none() {
+        let journal = Journal::new(Revision(3));
+        let mut waiting = journal.watch("", Revision(3)).expect("it is the last");
+        let told = tokio::spawn(async move { waiting.next().await });
+        journal.close("no room".to_owned());
+        let problem = Error::Unavailable("no room".to_owned());
+        assert_eq!(told.await.expect("it ends"), Some(Err(problem.clone())));
+        assert_eq!(journal.watch("", Revision(3)).err(), Some(problem));
     }
 
     #[tokio::test]

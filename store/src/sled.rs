@@ -173,7 +173,12 @@ impl Shared {
         blocking(move || {
             disk.usable()?;
             let writes = writes(&disk)?;
-            let plan = disk.transact(writes)?;
+            let plan = disk.transact(writes).inspect_err(|_| {
+                // Who watches would wait for ever, and take the silence for peace.
+                if let Err(Error::Unavailable(problem)) = disk.usable() {
+                    shared.journal.close(problem);
+                }
+            })?;
             if !plan.changes.is_empty() {
                 plan.changes.iter().for_each(|planned| shared.lifetimes.note(planned));
                 shared.journal.append(plan.revision, plan.told());

@@ -264,3 +264,29 @@ async fn yields(times: usize) {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_store_whose_directory_has_gone_ends_its_watches_with_the_first_write_that_fails() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let place = directory.path().join("store");
+    let store = SledStore::open(&place, 1 << 20).expect("nothing is there");
+    let mut watch = store.watch("", Revision(0)).await.expect("it begins here");
+    fs::rename(&place, directory.path().join("elsewhere")).expect("it is ours");
+    fs::remove_dir_all(directory.path().join("elsewhere").join("data")).expect("it is ours");
+    let mut failed = None;
+    // What it has open it may still write.
+    for number in 0..64 {
+        let value = vec![0; 200 << 10];
+        if let Err(problem) = store.put(&format!("a{number}"), value.into(), Expected::Anything).await {
+            failed = Some(problem);
+            break;
+        }
+    }
+    assert!(matches!(failed, Some(Error::Unavailable(_))), "{failed:?}");
+    loop {
+        match watch.next().await.expect("it says how it ends") {
+            Ok(_) => {}
+            Err(problem) => break assert!(matches!(problem, Error::Unavailable(_)), "{problem}"),
+        }
+    }
+}

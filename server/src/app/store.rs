@@ -66,6 +66,15 @@ impl Deciding {
     }
 }
 
+/// Makes the checks of a start that leave the store alone: a running daemon has it.
+pub(super) fn check(settings: Option<&StoreSettings>) -> Result<(), Error> {
+    match settings {
+        #[cfg(feature = "etcd")]
+        Some(StoreSettings::Etcd(settings)) => etcd::connection(settings).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// A store, and what it says.
 struct Opened {
     store: Arc<dyn Store>,
@@ -131,14 +140,20 @@ mod etcd {
     /// What the keys of the copy begin with.
     const AT: &str = "copy/";
 
-    pub(super) async fn open(settings: &EtcdSettings, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
+    /// What it takes to speak to etcd, with the files read.
+    pub(super) fn connection(settings: &EtcdSettings) -> Result<alts_store::EtcdSettings, Error> {
         let mut connection =
             alts_store::EtcdSettings::new(settings.endpoints.clone(), settings.prefix.clone());
         connection.timeout = settings.request_timeout;
         connection.max_bytes = settings.copy.max_bytes;
         connection.tls = tls(settings)?;
         connection.user = settings.user.as_ref().map(user).transpose()?;
-        let store: Arc<dyn Store> = Arc::new(EtcdStore::connect(connection).await.map_err(Error::Open)?);
+        Ok(connection)
+    }
+
+    pub(super) async fn open(settings: &EtcdSettings, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
+        let store: Arc<dyn Store> =
+            Arc::new(EtcdStore::connect(connection(settings)?).await.map_err(Error::Open)?);
         let copy = open_database(&settings.copy, COPY).await?;
         let mut endpoints = settings.endpoints.clone();
         endpoints.sort_unstable();

@@ -198,6 +198,8 @@ pub(crate) enum Problem {
         file.display()
     )]
     KeyExposed { file: PathBuf, mode: u32 },
+    #[error("{} can be read by others: it has mode {mode:04o}; chmod 600 {}", file.display(), file.display())]
+    SecretExposed { file: PathBuf, mode: u32 },
     #[error("{} is no PEM: {problem}", file.display())]
     PemInvalid { file: PathBuf, problem: &'static str },
     #[error("{} holds no certificate (BEGIN CERTIFICATE)", file.display())]

@@ -64,7 +64,7 @@ pub(crate) fn code(problem: &Problem) -> &'static str {
         Problem::FileUnreadable { .. } => "file_unreadable",
         Problem::FileIsNone { .. } => "file_is_none",
         Problem::FileTooLarge { .. } => "file_too_large",
-        Problem::KeyExposed { .. } => "key_exposed",
+        Problem::KeyExposed { .. } | Problem::SecretExposed { .. } => "key_exposed",
         Problem::PemInvalid { .. } => "pem_invalid",
         Problem::CertificateMissing { .. } => "certificate_missing",
         Problem::CrlMissing { .. } => "crl_missing",
@@ -177,7 +177,10 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationL
 }
 
 fn private_key_of(path: &Path) -> Result<Zeroizing<PrivatePkcs8KeyDer<'static>>, Problem> {
-    let text = secret(path)?;
+    let text = secret(path).map_err(|problem| match problem {
+        Problem::SecretExposed { file, mode } => Problem::KeyExposed { file, mode },
+        other => other,
+    })?;
     PrivatePkcs8KeyDer::from_pem_slice(&text).map(Zeroizing::new).map_err(|problem| match problem {
         pem::Error::NoItemsFound => Problem::KeyMissing { file: path.to_owned() },
         problem => not_pem(path, &problem),
@@ -205,7 +208,7 @@ pub(crate) fn content(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Pro
 pub(crate) fn secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let (file, mode) = open(path)?;
     if mode & NOT_THE_OWNER != 0 {
-        return Err(Problem::KeyExposed { file: path.to_owned(), mode });
+        return Err(Problem::SecretExposed { file: path.to_owned(), mode });
     }
     read(path, file)
 }

@@ -109,7 +109,7 @@ impl Issued {
 pub(crate) fn write(directory: &Path, name: &str, text: &str) {
     let path = directory.join(name);
     fs::write(&path, text).expect("the directory can be written");
-    let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+    let mode = if [".key", ".password"].iter().any(|end| name.ends_with(end)) { 0o600 } else { 0o644 };
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("the file is ours");
 }
 
