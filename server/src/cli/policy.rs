@@ -91,7 +91,7 @@ enum Command {
     /// Say whether a peer is admitted, and by which rule
     ///
     /// Asks the running daemon; or decides by files alone, without one: by --file and --default, or by what the section
-    /// [policy] of --config says. Exit code 0: allowed, 3: refused, 1: it cannot be said.
+    /// `policy` of --config says. Exit code 0: allowed, 3: refused, 1: it cannot be said.
     #[command(
         after_long_help = "Examples:\n  altsd policy check --local orders@prod.example.com --peer web@prod.example.com --side server\n  altsd policy check --local web@prod.example.com --peer orders@prod.example.com --side client --target-name orders.example.com:443\n  altsd policy check --local a@b.example --peer c@b.example --side server --file policy.toml --default deny"
     )]

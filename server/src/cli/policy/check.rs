@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// What becomes of peers that no rule of the files decides
     #[arg(long, value_enum, requires = "files")]
     default: Option<Default>,
-    /// Decide by the section [policy] of this configuration, without a daemon
+    /// Decide by the section `policy` of this configuration, without a daemon
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -313,10 +313,14 @@ impl Applied {
         let (changed, all) = (rows.len(), self.changes.len());
         let end = match (changed, self.dry_run, self.applied) {
             (0, ..) => format!("the store has all {all} of them already\n"),
-            (_, true, _) => format!(
-                "{changed} of {all} would change, in {} transaction(s); nothing is changed yet\n",
+            (_, true, _) if self.transactions > 1 => format!(
+                "{changed} of {all} would change, in {} transactions, which needs --in-parts; nothing is changed \
+                 yet\n",
                 self.transactions
             ),
+            (_, true, _) => {
+                format!("{changed} of {all} would change, in one transaction; nothing is changed yet\n")
+            }
             (_, false, true) => format!("{changed} of {all} have changed, and this node decides by it\n"),
             (_, false, false) => {
                 format!("{changed} of {all} have changed; this node does not decide by it yet\n")

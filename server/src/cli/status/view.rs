@@ -220,17 +220,29 @@ impl Identities {
 impl Policy {
     fn text(&self) -> String {
         let mut text = format!(
-            "default {}; {} lists and {} rules with {} peers, {} target names, {} revocations",
-            self.default_action, self.peer_lists, self.rules, self.peers, self.target_names, self.revocations
+            "default {}; {} and {} with {}, {}, {}",
+            self.default_action,
+            counted(self.peer_lists, "list"),
+            counted(self.rules, "rule"),
+            counted(self.peers, "peer"),
+            counted(self.target_names, "target name"),
+            counted(self.revocations, "revocation"),
         );
         if self.shadow_rules > 0 {
-            text += &format!("; {} rules are in shadow mode", self.shadow_rules);
+            text += &format!("; {} in shadow mode", counted(self.shadow_rules, "rule"));
         }
         if let Some(change) = &self.change_time {
             text += &format!("; last changed {change}");
         }
         text
     }
+}
+
+/// `1 rule`, `2 rules`.
+fn counted(count: impl Into<i64>, what: &str) -> String {
+    let count = count.into();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 impl Store {
@@ -334,7 +346,7 @@ state       degraded
 version     0.1.0
 started     2026-01-01T00:00:00Z (up 1 d 2 h)
 identities  3 (2 valid, 1 not requested yet); the first ends 2026-01-01T00:01:00Z
-policy      default deny; 2 lists and 5 rules with 40 peers, 3 target names, 6 revocations; 1 rules are in shadow mode; last changed 2026-01-01T00:00:00Z
+policy      default deny; 2 lists and 5 rules with 40 peers, 3 target names, 6 revocations; 1 rule in shadow mode; last changed 2026-01-01T00:00:00Z
 file        /p.toml: half
 problem     a
             and 2 more problems
