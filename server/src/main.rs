@@ -16,6 +16,7 @@ mod policy;
 mod readiness;
 mod shares;
 mod snapshot;
+mod token;
 mod verifier;
 
 use std::{
