@@ -15,6 +15,7 @@ mod policy;
 mod raw;
 mod store;
 mod text;
+mod token;
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
     operation::Admin,
     policy::PolicySettings,
     store::{Database, StoreSettings},
+    token::{IssuerSettings, KeySource, TokenKeySettings, TokenListener, TokenSettings},
 };
 use crate::{
     attest::{KubernetesSettings, Workloads},
@@ -50,6 +52,8 @@ pub(crate) struct Launch {
     pub(crate) store: Option<StoreSettings>,
     /// Where operators ask the daemon.
     pub(crate) admin: Option<Admin>,
+    /// Where tokens are given out.
+    pub(crate) token: Option<TokenSettings>,
     /// Where Prometheus scrapes.
     pub(crate) metrics: Option<SocketAddr>,
     /// Where it is written what was decided.
@@ -78,8 +82,9 @@ fn parse(file: &Path, text: &str) -> Result<Launch, Error> {
     let limits = source.limits(&raw.handshaker)?;
     let identities = source.identities(&raw)?;
     let listeners = source.listeners(&raw.handshaker.listener, &identities)?;
-    let (configured, workloads) = source.configured(&raw, identities)?;
     let admin = source.admin(raw.admin.as_ref(), &listeners)?;
+    let token = source.token(&raw, &identities, &listeners, admin.as_ref())?;
+    let (configured, workloads) = source.configured(&raw, identities)?;
     Ok(Launch {
         limits,
         listeners,
@@ -89,6 +94,7 @@ fn parse(file: &Path, text: &str) -> Result<Launch, Error> {
         policy: source.policy(raw.policy.as_ref())?,
         store: source.store(&raw)?,
         admin,
+        token,
         metrics: source.metrics(raw.metrics.as_ref())?,
         audit: source.audit(raw.audit.as_ref())?,
     })

@@ -138,6 +138,7 @@ fn dev_launch(addresses: Vec<Address>) -> Result<Launch, Error> {
         policy: PolicySettings { default: Action::Allow, files: Vec::new() },
         store: Some(StoreSettings::Memory),
         admin: None,
+        token: None,
         metrics: None,
         audit: audit::Settings::default(),
     })

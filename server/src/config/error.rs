@@ -165,6 +165,60 @@ pub(crate) enum Problem {
     #[error("needs {0} beside it")]
     Alone(String),
 
+    // Tokens.
+    #[error("there is no listener; add [[token.listener]] with an address")]
+    NoTokenListener,
+    #[error("{0} is taken by another listener; give the token door an address of its own")]
+    TokenAddressTaken(String),
+    #[error("there is no [[workload]] to tell callers apart by; add workloads, or remove it")]
+    NoWorkloads,
+    #[error("{0:?} is no name of a host; write HOST or HOST:PORT")]
+    HostName(String),
+    #[error("{text:?} is no name of an issuer: {what}")]
+    TokenIssuer { text: String, what: &'static str },
+    #[error("{0:?} is no name: it has 1 to 512 bytes and no control characters")]
+    TokenName(String),
+    #[error("{0:?} is none of \"ES256\", \"EdDSA\" and \"RS256\"")]
+    TokenAlgorithm(String),
+    #[error(
+        "is missing: keys for RS256 are not made here; name a PKCS#8 file, made with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"
+    )]
+    RsaKeyMissing,
+    #[error(
+        "a key is published {publish_ahead} seconds before it signs, and signs for {rotate}; the first must be shorter"
+    )]
+    PublishAhead { publish_ahead: u64, rotate: u64 },
+    #[error("is our own issuer; its tokens are presented as access tokens, and rules call it \"self\"")]
+    IssuerIsOwn,
+    #[error("{0:?} is a word that rules use for something else")]
+    IssuerReserved(String),
+    #[error("{issuer} is defined in line {line} already")]
+    IssuerTwice { issuer: String, line: usize },
+    #[error("the list is empty; a token must be for somebody")]
+    NoAudiences,
+    #[error("has either jwks, or jwks_file, or jwks_uri")]
+    KeysTwice,
+    #[error("is missing, and the issuer is no https URL that would say where its keys are")]
+    KeysMissing,
+    #[error("{0:?} is no place to get keys from; write https://…, or http:// to a loopback address")]
+    JwksUri(String),
+    #[error(
+        "{0:?} is neither \"local\", \"alts\" nor \"self\", and no [[token.trusted_issuer]] has this name"
+    )]
+    IssuerUndefined(String),
+    #[error("{0:?} is no pattern; a star stands at one end, or alone")]
+    NamePattern(String),
+    #[error("{0:?} is none of the audiences of the rule; add it there")]
+    DefaultAudience(String),
+    #[error("{0:?} is neither \"drop\" nor \"refuse\"")]
+    UnknownScopes(String),
+    #[error("{0:?} is no scope: printable ASCII without space, quotation mark and backslash")]
+    Scope(String),
+    #[error("the list is empty; leave it out, or name somebody")]
+    ListEmpty,
+    #[error("there are more than {limit}")]
+    TooMany { limit: usize },
+
     // Operation.
     #[error("must be a unix socket, unix:/PATH: only there the kernel tells who asks")]
     AdminNotUnix,

@@ -26,6 +26,7 @@ pub(super) struct Config {
     pub(super) policy: Option<Spanned<Policy>>,
     pub(super) store: Option<Spanned<Store>>,
     pub(super) admin: Option<Spanned<Admin>>,
+    pub(super) token: Option<Spanned<Token>>,
     pub(super) metrics: Option<Spanned<Metrics>>,
     pub(super) audit: Option<Spanned<Audit>>,
 }
@@ -140,6 +141,76 @@ pub(super) struct Admin {
     pub(super) address: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) uids: Vec<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) lifetime_seconds: Option<Spanned<u64>>,
+    pub(super) max_lifetime_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) listener: Vec<Spanned<TokenListener>>,
+    pub(super) keys: Option<Spanned<TokenKeys>>,
+    #[serde(default)]
+    pub(super) trusted_issuer: Vec<Spanned<TokenIssuer>>,
+    #[serde(default)]
+    pub(super) rule: Vec<Spanned<TokenRule>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenListener {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) mode: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) hosts: Vec<Spanned<String>>,
+    pub(super) attested: Option<Spanned<bool>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenKeys {
+    pub(super) algorithm: Option<Spanned<String>>,
+    pub(super) private_key: Option<Spanned<PathBuf>>,
+    pub(super) rotate_seconds: Option<Spanned<u64>>,
+    pub(super) publish_ahead_seconds: Option<Spanned<u64>>,
+    pub(super) verifier_cache_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) sign_at_once: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenIssuer {
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) audiences: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) jwks: Option<Spanned<String>>,
+    pub(super) jwks_file: Option<Spanned<PathBuf>>,
+    pub(super) jwks_uri: Option<Spanned<String>>,
+    pub(super) ca_certificates: Option<Spanned<PathBuf>>,
+    pub(super) subject: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenRule {
+    pub(super) issuers: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) subjects: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) callers: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) actors: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) actor_issuers: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) impersonation: bool,
+    pub(super) audiences: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) default_audience: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) many_audiences: bool,
+    pub(super) scopes: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) unknown_scopes: Option<Spanned<String>>,
+    pub(super) max_lifetime_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) one_time: bool,
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ use alts_handshake::Identity;
 use super::*;
 
 mod policy;
+mod token;
 
 const GOOD: &str = r#"[handshaker]
 max_concurrent_streams = 7

@@ -39,6 +39,8 @@ pub(crate) struct Rule {
     pub(crate) drops_scopes: bool,
     /// How long a token lasts at most, in seconds.
     pub(crate) max_lifetime: u64,
+    /// Whether what proves a subject, where that is a token, does so once.
+    pub(crate) one_time: bool,
 }
 
 /// What is asked for.
@@ -69,6 +71,8 @@ pub(crate) struct Granted {
     pub(crate) scopes: Vec<String>,
     /// In seconds.
     pub(crate) max_lifetime: u64,
+    /// Whether the token that proved the subject is used up.
+    pub(crate) one_time: bool,
 }
 
 /// Why nothing is given out.
@@ -152,7 +156,7 @@ impl Rule {
         self.check_actor(asked)?;
         let audiences = self.audiences(asked.audiences)?;
         let scopes = self.scopes(asked)?;
-        Ok(Granted { audiences, scopes, max_lifetime: self.max_lifetime })
+        Ok(Granted { audiences, scopes, max_lifetime: self.max_lifetime, one_time: self.one_time })
     }
 
     fn check_actor(&self, asked: &Asked<'_>) -> Result<(), Denied> {

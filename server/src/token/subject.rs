@@ -8,6 +8,9 @@ pub(crate) const LOCAL: &str = "local";
 /// What rules call the peers of finished handshakes of this node.
 pub(crate) const ALTS: &str = "alts";
 
+/// What rules call this node and its fleet, of whose tokens the subjects are.
+pub(crate) const OWN: &str = "self";
+
 /// Where the proof of a subject came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {

@@ -27,6 +27,7 @@ fn rule() -> Rule {
         scopes: strings(&["read", "write"]),
         drops_scopes: true,
         max_lifetime: 600,
+        one_time: false,
     }
 }
 
