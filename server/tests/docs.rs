@@ -24,6 +24,13 @@ const CONFIGURING: &str = include_str!("../../docs/CONFIGURING.md");
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
 const OPERATING: &str = include_str!("../../docs/OPERATING.md");
 
+/// A set of the keys of RFC 7515, appendix A.3.
+const KEY_SET: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256",
+"x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// Made for these tests: the daemon makes none.
+const RSA_KEY: &str = include_str!("support/rsa.pem");
+
 /// Where the guide says that its complete configuration is.
 const INSTALLED: &str = "/etc/altsd";
 
@@ -380,6 +387,23 @@ fn installed(configuration: &str) -> TempDir {
         write(directory.path(), text(etcd, "client_certificate"), &client.certificate);
         write(directory.path(), text(etcd, "client_key"), &client.key);
         write(directory.path(), text(etcd, "password_file"), "a password\n");
+    }
+    if let Some(token) = table.get("token").and_then(Value::as_table) {
+        for issuer in tables(token, "trusted_issuer") {
+            if issuer.contains_key("ca_certificates") {
+                write(directory.path(), text(issuer, "ca_certificates"), &pki.root());
+            }
+            if issuer.contains_key("jwks_file") {
+                write(directory.path(), text(issuer, "jwks_file"), KEY_SET);
+            }
+        }
+        if token.get("keys").is_some_and(|keys| keys.get("private_key").is_some()) {
+            write(
+                directory.path(),
+                text(token["keys"].as_table().expect("it is a table"), "private_key"),
+                RSA_KEY,
+            );
+        }
     }
     let files = table["policy"].get("files").and_then(Value::as_array);
     for file in files.into_iter().flatten() {

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args) -> Result<(), super::Error> {
     writeln!(out, "{} is valid", args.config.display())
         .and_then(|()| summarize(&launch, &checked.snapshot, &mut out))
         .and_then(|()| summarize_policy(&launch, &checked.policy, &mut out))
+        .and_then(|()| summarize_tokens(&launch, &mut out))
         .map_err(super::Error::Output)
 }
 
@@ -108,6 +109,31 @@ fn summarize_policy(launch: &Launch, files: &PolicyFiles, out: &mut impl Write) 
         None => writeln!(out, "store     none: there is no state_directory"),
         Some(store) => writeln!(out, "store     {store}"),
     }
+}
+
+fn summarize_tokens(launch: &Launch, out: &mut impl Write) -> io::Result<()> {
+    let Some(token) = &launch.token else { return Ok(()) };
+    let count = |number: usize, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    writeln!(
+        out,
+        "tokens    issuer {}: {}, {}, {}",
+        token.issuer,
+        token.keys.algorithm,
+        count(token.rules.iter().count(), "rule"),
+        count(token.issuers.len(), "trusted issuer")
+    )?;
+    for listener in &token.listeners {
+        let callers = if listener.attested { "attested" } else { "whoever presents a token" };
+        writeln!(out, "tokens    {}: callers are {callers}", listener.address)?;
+    }
+    if token.keys.publish_ahead < token.keys.verifier_cache {
+        writeln!(
+            out,
+            "tokens    keys sign {} s after they are published, but verifiers may keep the set before for {} s",
+            token.keys.publish_ahead, token.keys.verifier_cache
+        )?;
+    }
+    Ok(())
 }
 
 fn issuer(ca: Option<&Ca>) -> String {
