@@ -51,9 +51,19 @@ pub enum Unusable {
     /// The exponent is neither 3 nor 65537.
     #[error("its [e] is neither 3 nor 65537")]
     RsaExponent,
+    /// The modulus was made by a flawed library (ROCA, CVE-2017-15361): its factors can be computed.
+    #[error("its [n] is of a kind that can be factored (ROCA)")]
+    Roca,
     /// A symmetric key has less octets than the hash of its algorithm (RFC 7518, section 3.2).
     #[error("it is shorter than the hash of its algorithm")]
     Short,
+}
+
+impl Unusable {
+    /// Whether it is no fault of the key: it is for something that is not done here.
+    pub(crate) fn is_other_purpose(self) -> bool {
+        matches!(self, Self::Type | Self::Curve | Self::Algorithm | Self::Use | Self::Operations)
+    }
 }
 
 /// What a key is, which decides what it can be used for.
@@ -164,7 +174,23 @@ fn rsa(jwk: &Map<String, Value>) -> Result<(Kind, DecodingKey), Unusable> {
     if !matches!(e, [3] | [1, 0, 1]) {
         return Err(Unusable::RsaExponent);
     }
+    if is_roca(n) {
+        return Err(Unusable::Roca);
+    }
     Ok((Kind::Rsa, DecodingKey::from_rsa_raw_components(n, e)))
+}
+
+/// Whether the modulus is a power of 65537 modulo each of these primes. Of random ones, 4 in 1,000,000,000 are.
+fn is_roca(n: &[u8]) -> bool {
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    PRIMES.iter().all(|prime| {
+        let rest = n.iter().fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime);
+        let mut power = 1;
+        (0..*prime).any(|_| {
+            power = power * 65_537 % prime;
+            power == rest
+        })
+    })
 }
 
 /// A key that does not say its curve has that of its algorithm, else P-256, as Envoy has it. Coordinates without their

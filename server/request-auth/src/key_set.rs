@@ -64,6 +64,22 @@ pub enum KeySetError {
     Mixed,
 }
 
+impl KeySetError {
+    /// A stable code for logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLong(_) => "key_set_too_long",
+            Self::NotJson(_) => "key_set_not_json",
+            Self::NoList => "key_set_without_keys",
+            Self::TooMany(_) => "key_set_too_many_keys",
+            Self::NoneUsable(..) => "key_set_none_usable",
+            Self::Empty => "key_set_empty",
+            Self::SameKid(_) => "key_set_same_kid",
+            Self::Mixed => "key_set_mixed",
+        }
+    }
+}
+
 impl KeySet {
     /// Reads a set. Every key of it that cannot be used is skipped; without one that can, it is an error.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
@@ -77,17 +93,23 @@ impl KeySet {
         }
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for jwk in listed {
-            let kid = || jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
             match Key::read(jwk) {
                 Ok(key) => keys.push(key),
-                Err(why) => skipped.push(SkippedKey { kid: kid(), why }),
+                Err(why) => {
+                    let kid = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
+                    skipped.push(SkippedKey { kid, why });
+                }
             }
         }
         if keys.is_empty() {
             let first = skipped.first().map(|key| key.why);
             return Err(first.map_or(KeySetError::Empty, |why| KeySetError::NoneUsable(listed.len(), why)));
         }
-        check_together(&keys)?;
+        check_kids(&keys, &skipped)?;
+        let symmetric = keys.iter().filter(|key| key.is_symmetric()).count();
+        if symmetric != 0 && symmetric != keys.len() {
+            return Err(KeySetError::Mixed);
+        }
         Ok(Self { keys, skipped })
     }
 
@@ -150,14 +172,16 @@ impl KeySet {
     }
 }
 
-/// What no two keys of a set may be.
-fn check_together(keys: &[Key]) -> Result<(), KeySetError> {
+/// No two keys may be called the same, whether or not both can be used. Keys for other purposes do not count: some
+/// issuers name the key that they encrypt with like the one that they sign with.
+fn check_kids(keys: &[Key], skipped: &[SkippedKey]) -> Result<(), KeySetError> {
+    let skipped = skipped.iter().filter(|key| !key.why.is_other_purpose());
+    let skipped = skipped.filter_map(|key| key.kid.as_deref()).filter(|kid| !kid.is_empty());
     let mut kids = BTreeSet::new();
-    for kid in keys.iter().filter_map(|key| key.kid.as_deref()) {
+    for kid in keys.iter().filter_map(|key| key.kid.as_deref()).chain(skipped) {
         if !kids.insert(kid) {
             return Err(KeySetError::SameKid(kid.to_owned()));
         }
     }
-    let symmetric = keys.iter().filter(|key| key.is_symmetric()).count();
-    if symmetric == 0 || symmetric == keys.len() { Ok(()) } else { Err(KeySetError::Mixed) }
+    Ok(())
 }

@@ -17,9 +17,10 @@ pub struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Reads exactly three parts, all of them strict base64url and none of them empty.
+    /// Reads exactly three parts, all of them strict base64url. Only the second may be empty.
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        Self::parse_with(token, |_| Ok(())).map(|(signed, ())| signed)
+        let segments = Segments::split(token)?;
+        Self::read(&segments, |_| Ok(())).map(|(signed, ())| signed)
     }
 
     /// Its header.
@@ -43,23 +44,38 @@ impl<'a> Signed<'a> {
     }
 
     /// Reads the payload between header and signature: of several faults the first one decides the text.
-    pub(crate) fn parse_with<T>(
-        token: &'a str,
-        read: impl FnOnce(&[u8]) -> Result<T, Error>,
+    pub(crate) fn read<T>(
+        segments: &Segments<'a>,
+        content: impl FnOnce(&[u8]) -> Result<T, Error>,
     ) -> Result<(Self, T), Error> {
+        let header = Header::parse(segments.header)?;
+        let payload = base64url::decode(segments.payload).ok_or(Error::PayloadNotBase64)?;
+        let content = content(&payload)?;
+        let signature = base64url::decode(segments.signature).ok_or(Error::SignatureNotBase64)?;
+        let (message, payload_segment) = (segments.message, segments.payload);
+        Ok((Self { header, payload, signature, message, payload_segment }, content))
+    }
+}
+
+/// A token at its dots.
+pub(crate) struct Segments<'a> {
+    header: &'a str,
+    pub(crate) payload: &'a str,
+    signature: &'a str,
+    /// Header and payload with the dot between them.
+    message: &'a str,
+}
+
+impl<'a> Segments<'a> {
+    pub(crate) fn split(token: &'a str) -> Result<Self, Error> {
         if token.len() > MAX_TOKEN {
             return Err(Error::TooLong);
         }
         let (message, signature) = token.rsplit_once('.').ok_or(Error::NotThreeParts)?;
-        let (header, payload_segment) = message.split_once('.').ok_or(Error::NotThreeParts)?;
-        let parts = [header, payload_segment, signature];
-        if parts.iter().any(|part| part.is_empty() || part.contains('.')) {
+        let (header, payload) = message.split_once('.').ok_or(Error::NotThreeParts)?;
+        if header.is_empty() || signature.is_empty() || payload.contains('.') {
             return Err(Error::NotThreeParts);
         }
-        let header = Header::parse(header)?;
-        let payload = base64url::decode(payload_segment).ok_or(Error::PayloadNotBase64)?;
-        let content = read(&payload)?;
-        let signature = base64url::decode(signature).ok_or(Error::SignatureNotBase64)?;
-        Ok((Self { header, payload, signature, message, payload_segment }, content))
+        Ok(Self { header, payload, signature, message })
     }
 }

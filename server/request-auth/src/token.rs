@@ -1,6 +1,12 @@
 //! A JSON Web Token, and whether it is good.
 
-use crate::{claims::Claims, error::Error, header::Header, key_set::KeySet, signed::Signed};
+use crate::{
+    claims::Claims,
+    error::Error,
+    header::Header,
+    key_set::KeySet,
+    signed::{Segments, Signed},
+};
 
 /// By how many seconds the clocks of two parties may differ, as Envoy has it.
 pub const LEEWAY: u64 = 60;
@@ -28,7 +34,11 @@ impl<'a> Token<'a> {
     /// Reads a token of at most [`MAX_TOKEN`](crate::MAX_TOKEN) octets: exactly three parts, strict base64url, strict
     /// JSON.
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        let (signed, claims) = Signed::parse_with(token, Claims::parse)?;
+        let segments = Segments::split(token)?;
+        if segments.payload.is_empty() {
+            return Err(Error::NotThreeParts);
+        }
+        let (signed, claims) = Signed::read(&segments, Claims::parse)?;
         Ok(Self { signed, claims })
     }
 
