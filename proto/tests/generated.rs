@@ -32,6 +32,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "altsd/v1/caller.proto",
             "altsd/v1/policy.proto",
             "altsd/v1/revocations.proto",
+            "altsd/v1/token_revocations.proto",
             "altsd/v1/status.proto",
             "altsd/v1/audit.proto",
         ],

@@ -235,6 +235,7 @@ async fn start(
             clock,
             operators,
             store: deciding.store,
+            ledger: deciding.ledger,
             decisions: standing.clone(),
             node: standing,
             trail,

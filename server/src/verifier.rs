@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alts_store::Revision;
+use alts_store::{Contact as Told, Revision};
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::timeout};
 
@@ -109,6 +109,37 @@ pub(crate) enum Contact {
 }
 
 impl Contact {
+    /// How a store stands, as far as that is of use: as long as nothing of it is here, nobody knows what holds, however
+    /// new a copy may be.
+    pub(crate) fn published(&self, has_told: bool) -> Self {
+        match self {
+            Self::Lost { problem, .. } if !has_told => Self::Lost { since: None, problem: problem.clone() },
+            Self::Live if !has_told => {
+                Self::Lost { since: None, problem: "it has not told what it holds yet".to_owned() }
+            }
+            contact => contact.clone(),
+        }
+    }
+
+    /// How sure is what is known of a store that stands so. `away` is what was reckoned of it, `max_offline` how long
+    /// its last word counts; for ever, if nothing.
+    pub(crate) fn certainty(
+        &self,
+        away: Option<Away>,
+        clock: &dyn Clock,
+        max_offline: Option<Duration>,
+    ) -> Certainty {
+        match self {
+            Self::None | Self::Live => Certainty::Current,
+            Self::Lost { since: None, .. } => Certainty::Unknown,
+            Self::Lost { since: Some(_), .. } => {
+                let away = away.and_then(|away| away.for_so_long(clock));
+                let is_remembered = away.is_some_and(|away| max_offline.is_none_or(|most| away < most));
+                if is_remembered { Certainty::Remembered } else { Certainty::Unknown }
+            }
+        }
+    }
+
     /// For the screen of a program: operators have `altsd status`.
     pub(crate) fn why_unknown(&self) -> String {
         match self {
@@ -116,6 +147,15 @@ impl Contact {
                 format!("the store of peer lists and revocations has not been heard of since {}", utc(*since))
             }
             _ => "the store of peer lists and revocations has not been heard of yet".to_owned(),
+        }
+    }
+}
+
+impl From<Told> for Contact {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Live => Self::Live,
+            Told::Lost { since, problem } => Self::Lost { since, problem },
         }
     }
 }
@@ -132,6 +172,14 @@ pub(crate) struct Away {
 }
 
 impl Away {
+    /// Of a store that stands so, if it is lost and was ever heard of. `before` is what was reckoned last.
+    pub(crate) fn of(contact: &Contact, before: Option<Self>, clock: &dyn Clock) -> Option<Self> {
+        match contact {
+            Contact::Lost { since: Some(since), .. } => Some(Self::reckoned(*since, before, clock)),
+            _ => None,
+        }
+    }
+
     /// A store that is not heard of since then. What was reckoned of the same before goes on to count.
     fn reckoned(since: u64, before: Option<Self>, clock: &dyn Clock) -> Self {
         let now = clock.now().as_secs();
@@ -199,6 +247,11 @@ impl Verifier {
         timeout(patience, applied).await.is_ok_and(|applied| applied.is_ok())
     }
 
+    /// Notes that nothing of the policy has changed up to a revision of the store.
+    fn advance(&self, revision: Revision) {
+        self.publish(State { revision, ..State::clone(&self.state.load()) });
+    }
+
     fn publish(&self, state: State) {
         let revision = state.revision;
         self.state.store(Arc::new(state));
@@ -208,14 +261,6 @@ impl Verifier {
 
 impl State {
     fn certainty(&self, clock: &dyn Clock, max_offline: Option<Duration>) -> Certainty {
-        match &self.contact {
-            Contact::None | Contact::Live => Certainty::Current,
-            Contact::Lost { since: None, .. } => Certainty::Unknown,
-            Contact::Lost { since: Some(_), .. } => {
-                let away = self.away.and_then(|away| away.for_so_long(clock));
-                let is_remembered = away.is_some_and(|away| max_offline.is_none_or(|most| away < most));
-                if is_remembered { Certainty::Remembered } else { Certainty::Unknown }
-            }
-        }
+        self.contact.certainty(self.away, clock, max_offline)
     }
 }

@@ -3948,6 +3948,563 @@ pub mod revocations_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A token, or a subject, that counts no more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenRevocation {
+    /// Output only. The name of the resource: `token-revocations/tokens/HASH` or `token-revocations/subjects/HASH`. The hash
+    /// is the SHA-256, in hexadecimal, of the issuer, a zero byte, and the id of the token or the subject.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `iss` of what is revoked, exactly. Empty of a record that cannot be read.
+    #[prost(string, tag = "2")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Why, for people: 1 to 512 bytes. Empty where the holder of the token revoked it himself.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Output only. When it was made.
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of a token its own end, `exp`: it is refused for a minute longer, as clocks of verifiers are forgiven. Of a subject
+    /// from when on it does not count any more. For good if not set.
+    #[prost(message, optional, tag = "7")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. What it does here.
+    #[prost(enumeration = "ResourceState", tag = "8")]
+    pub state: i32,
+    /// Output only. The change of the store that made it.
+    #[prost(int64, tag = "9")]
+    pub revision: i64,
+    /// Output only. The uid of the operator who made it, or changed it last.
+    #[prost(uint32, optional, tag = "10")]
+    pub uid: ::core::option::Option<u32>,
+    /// What of it is revoked.
+    #[prost(oneof = "token_revocation::Revoked", tags = "3, 4")]
+    pub revoked: ::core::option::Option<token_revocation::Revoked>,
+}
+/// Nested message and enum types in `TokenRevocation`.
+pub mod token_revocation {
+    /// What of it is revoked.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Revoked {
+        /// One token, by its `jti`; one that has none, by `sha256:` and the SHA-256 of the whole token in hexadecimal.
+        #[prost(string, tag = "3")]
+        TokenId(::prost::alloc::string::String),
+        /// All tokens of this `sub`, whenever they were issued, also those that are still to come.
+        #[prost(string, tag = "4")]
+        Subject(::prost::alloc::string::String),
+    }
+}
+/// Asks for a page of revocations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokenRevocationsRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of revocations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTokenRevocationsResponse {
+    /// The revocations, ordered by name.
+    #[prost(message, repeated, tag = "1")]
+    pub token_revocations: ::prost::alloc::vec::Vec<TokenRevocation>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Revokes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTokenRevocationRequest {
+    /// What, why and until when.
+    #[prost(message, optional, tag = "1")]
+    pub token_revocation: ::core::option::Option<TokenRevocation>,
+    /// Where it is revoked already: takes this reason and end in place of those that are there, in one step, also if it
+    /// then ends earlier. If false, it is refused then (`revocation_exists`).
+    #[prost(bool, tag = "2")]
+    pub allow_existing: bool,
+}
+/// Takes a revocation back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTokenRevocationRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The revision that was seen; 0 deletes whatever is there now.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+    /// Takes it for done if there is none.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// Generated client implementations.
+pub mod token_revocations_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Revocations of a token, or of all tokens of a subject. There is one of each at most. All of them are in the store, and
+    /// every node that shares it goes by them: in the exchange, in introspection, and where it authorizes requests for Envoy.
+    /// Verifiers that only read the published keys do not hear of them. To change the reason or the end of one, create it
+    /// again with `allow_existing`.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug, Clone)]
+    pub struct TokenRevocationsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> TokenRevocationsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> TokenRevocationsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            TokenRevocationsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All revocations, ordered by name, with those that have ended and are still kept.
+        pub async fn list_token_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTokenRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokenRevocationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.TokenRevocations/ListTokenRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("altsd.v1.TokenRevocations", "ListTokenRevocations"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Revokes, or changes the reason and end of what is revoked already. The answer waits up to two seconds for this node to refuse by it.
+        pub async fn create_token_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateTokenRevocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TokenRevocation>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.TokenRevocations/CreateTokenRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("altsd.v1.TokenRevocations", "CreateTokenRevocation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes it back.
+        pub async fn delete_token_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteTokenRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.TokenRevocations/DeleteTokenRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("altsd.v1.TokenRevocations", "DeleteTokenRevocation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod token_revocations_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with TokenRevocationsServer.
+    #[async_trait]
+    pub trait TokenRevocations: std::marker::Send + std::marker::Sync + 'static {
+        /// All revocations, ordered by name, with those that have ended and are still kept.
+        async fn list_token_revocations(
+            &self,
+            request: tonic::Request<super::ListTokenRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokenRevocationsResponse>,
+            tonic::Status,
+        >;
+        /// Revokes, or changes the reason and end of what is revoked already. The answer waits up to two seconds for this node to refuse by it.
+        async fn create_token_revocation(
+            &self,
+            request: tonic::Request<super::CreateTokenRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::TokenRevocation>, tonic::Status>;
+        /// Takes it back.
+        async fn delete_token_revocation(
+            &self,
+            request: tonic::Request<super::DeleteTokenRevocationRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+    }
+    /// Revocations of a token, or of all tokens of a subject. There is one of each at most. All of them are in the store, and
+    /// every node that shares it goes by them: in the exchange, in introspection, and where it authorizes requests for Envoy.
+    /// Verifiers that only read the published keys do not hear of them. To change the reason or the end of one, create it
+    /// again with `allow_existing`.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug)]
+    pub struct TokenRevocationsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> TokenRevocationsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for TokenRevocationsServer<T>
+    where
+        T: TokenRevocations,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.TokenRevocations/ListTokenRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTokenRevocationsSvc<T: TokenRevocations>(pub Arc<T>);
+                    impl<
+                        T: TokenRevocations,
+                    > tonic::server::UnaryService<super::ListTokenRevocationsRequest>
+                    for ListTokenRevocationsSvc<T> {
+                        type Response = super::ListTokenRevocationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTokenRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenRevocations>::list_token_revocations(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTokenRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.TokenRevocations/CreateTokenRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateTokenRevocationSvc<T: TokenRevocations>(pub Arc<T>);
+                    impl<
+                        T: TokenRevocations,
+                    > tonic::server::UnaryService<super::CreateTokenRevocationRequest>
+                    for CreateTokenRevocationSvc<T> {
+                        type Response = super::TokenRevocation;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateTokenRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenRevocations>::create_token_revocation(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateTokenRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.TokenRevocations/DeleteTokenRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteTokenRevocationSvc<T: TokenRevocations>(pub Arc<T>);
+                    impl<
+                        T: TokenRevocations,
+                    > tonic::server::UnaryService<super::DeleteTokenRevocationRequest>
+                    for DeleteTokenRevocationSvc<T> {
+                        type Response = super::DeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteTokenRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TokenRevocations>::delete_token_revocation(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteTokenRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for TokenRevocationsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.TokenRevocations";
+    impl<T> tonic::server::NamedService for TokenRevocationsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Asks how the node stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatusRequest {}

@@ -36,6 +36,11 @@ impl Operator {
         Self(extensions.get::<Caller>().and_then(Caller::uid))
     }
 
+    /// The operator's uid.
+    pub(super) fn uid(&self) -> Option<u32> {
+        self.0
+    }
+
     /// Logs what was done.
     pub(super) fn did(&self, what: &str, resource: &str, revision: Revision) {
         tracing::info!(uid = self.0, resource, revision = revision.0, "an operator has {what} {resource}");

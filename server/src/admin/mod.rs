@@ -1,7 +1,8 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all. Five services: `certificates` over the keeper of certificates (its messages are
-//! made by `resource`), `policy` and `revocations` over the store, `status` of the node, `audit` over the trail. `shelf` is how all resources of
+//! `access` says who may ask at all. Six services: `certificates` over the keeper of certificates (its messages are
+//! made by `resource`), `policy`, `revocations` and
+//! `token_revocations` over the store, `status` of the node, `audit` over the trail. `shelf` is how all resources of
 //! the policy are read and changed, `managed` what their kinds are; `refusal` is the table of refusals.
 
 mod access;
@@ -20,10 +21,14 @@ mod resource;
 mod revocations;
 mod shelf;
 mod status;
+mod token_revocations;
 
 use std::sync::Arc;
 
-use alts_proto::altsd::{audit_server, certificates_server, node_server, policy_server, revocations_server};
+use alts_proto::altsd::{
+    audit_server, certificates_server, node_server, policy_server, revocations_server,
+    token_revocations_server,
+};
 use alts_store::Store;
 use tokio::sync::watch;
 use tonic::{
@@ -37,6 +42,7 @@ use crate::{
     clock::Clock,
     config::{Address, Admin as Settings},
     handshaker::{ListenError, Listener, ListenerLimits},
+    token::ledger::Ledger,
 };
 
 pub(crate) use self::{
@@ -97,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) operators: Operators,
     /// Where decisions of operators are kept, if they are.
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// What of tokens is revoked.
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) decisions: Arc<dyn Decisions>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) trail: Trail,
@@ -106,7 +114,8 @@ pub(crate) struct Parts {
 
 /// What is served there.
 pub(crate) fn services(parts: Parts) -> Routes {
-    let Parts { certificates, clock, operators, store, decisions, node, trail, stopped } = parts;
+    let Parts { certificates, clock, operators, store, ledger, decisions, node, trail, stopped } = parts;
+    let token_revocations = token_revocations::Service { store: store.clone(), ledger, clock: clock.clone() };
     let shelf = Shelf::new(store, decisions.clone());
     let policy =
         policy::Service { shelf: shelf.clone(), certificates: certificates.clone(), clock: clock.clone() };
@@ -121,17 +130,19 @@ pub(crate) fn services(parts: Parts) -> Routes {
     let routes = Routes::new(InterceptedService::new(certificates.into_server(), access.clone()))
         .add_service(InterceptedService::new(policy.into_server(), access.clone()))
         .add_service(InterceptedService::new(revocations.into_server(), access.clone()))
+        .add_service(InterceptedService::new(token_revocations.into_server(), access.clone()))
         .add_service(InterceptedService::new(status.into_server(), access.clone()))
         .add_service(InterceptedService::new(audit.into_server(), access.clone()));
     reflection::add(routes, &SERVICES, access)
 }
 /// What reflection tells of.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     audit_server::SERVICE_NAME,
     certificates_server::SERVICE_NAME,
     node_server::SERVICE_NAME,
     policy_server::SERVICE_NAME,
     revocations_server::SERVICE_NAME,
+    token_revocations_server::SERVICE_NAME,
 ];
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use alts_proto::{
     },
 };
 use pem::{EncodeConfig, LineEnding, Pem};
+use tonic::{Code, Status as RpcStatus};
 
+use super::refusal::refuse;
 use crate::identity::{
     Origin,
     keeper::{Failure, Status},
@@ -86,6 +88,15 @@ fn failure(failure: &Failure) -> FailureMessage {
         retry_time: Some(timestamp(failure.retry_at)),
         reason: failure.code.to_owned(),
     }
+}
+
+/// The seconds since 1970 of a time when something shall end. Parts of a second are left out.
+pub(super) fn seconds(time: Timestamp) -> Result<u64, RpcStatus> {
+    let seconds = u64::try_from(time.seconds).ok().filter(|_| (0..1_000_000_000).contains(&time.nanos));
+    seconds.ok_or_else(|| {
+        let text = format!("expire_time: {} s and {} ns is no time after 1970", time.seconds, time.nanos);
+        refuse(Code::InvalidArgument, "expire_time_invalid", &text)
+    })
 }
 
 /// A time in seconds since 1970.

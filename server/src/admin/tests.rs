@@ -43,6 +43,7 @@ use crate::{
 mod node;
 mod policy;
 mod revocations;
+mod token_revocations;
 pub(crate) mod world;
 
 const NOW: u64 = 1_767_225_600;
@@ -398,7 +399,7 @@ pub(crate) async fn certificate_pem() -> Named {
 async fn the_keeper_of_the_node_is_asked_and_renews() {
     let kept = keeper().await;
     let directory = tempfile::tempdir().expect("there is room");
-    let (verifier, _) = world::verifier(None, world::documents(&directory, "")).await;
+    let (verifier, _, _) = world::verifier(None, world::documents(&directory, "")).await;
     let parts = world::parts(verifier, None, Fake::with([]));
     let parts = super::Parts { certificates: Arc::new(kept), clock: Arc::new(SystemClock), ..parts };
     let admin = Admin::of_services(services(parts));

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use alts_store::{MemoryStore, ReplicaSettings, SledStore, Store, Update, follow};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::spawn_blocking,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     config::{self, Database, Launch, StoreSettings},
     identity::{StateDirectory, StateProblem},
     metrics::Metrics,
+    token::ledger::{self, KeyRecords, Ledger, Sides},
     verifier::{PolicyFiles, Verifier, writer},
 };
 
@@ -40,6 +41,10 @@ pub(super) struct Deciding {
     /// Where operators put their decisions, if there is such a place.
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) engine: Option<&'static str>,
+    /// What of tokens is revoked and used. It is followed also where no token is given: operators revoke on any node.
+    pub(super) ledger: Arc<Ledger>,
+    /// Public keys of tokens that the store has.
+    pub(super) key_records: watch::Receiver<KeyRecords>,
     /// Resolves if nobody keeps the verifier current any more.
     pub(super) ended: oneshot::Receiver<()>,
 }
@@ -58,11 +63,21 @@ impl Deciding {
             }
             None => (None, None, None, None),
         };
+        let (updates, of_tokens) = match updates.map(ledger::split) {
+            Some(Sides { policy, tokens }) => (Some(policy), Some(tokens)),
+            None => (None, None),
+        };
+        let (ledger, key_records) = ledger::start(ledger::Parts {
+            store: store.clone(),
+            updates: of_tokens,
+            max_offline,
+            clock: clock.clone(),
+        });
         let observer = Arc::new(Metrics);
         let default = launch.policy.default;
         let parts = writer::Parts { default, files, store: updates, max_offline, clock, observer };
         let (verifier, ended) = writer::start(parts).await;
-        Ok(Self { verifier, store, engine, ended })
+        Ok(Self { verifier, store, engine, ledger, key_records, ended })
     }
 }
 

@@ -28,10 +28,10 @@ pub(crate) use keys::{Key, PEER_LISTS, REVOCATIONS, RULES, TARGET_NAMES};
 pub(crate) use model::{Action, Mode, PeerList, Rule, Side};
 pub(crate) use name::Name;
 pub(crate) use pattern::PeerMatch;
-pub(crate) use problem::{Problem, Refused};
+pub(crate) use problem::{Problem, Refused, printable};
 pub(crate) use record::{PeerListRecord, RevocationRecord, RuleRecord, TargetNameRecord};
 pub(crate) use resources::{Entry, Named, Resource, Resources, effective};
-pub(crate) use revocation::{Revocation, Revoked};
+pub(crate) use revocation::{MAX_REASON, Revocation, Revoked};
 pub(crate) use revocations::Revocations;
 pub(crate) use target::{TargetKey, TargetName};
 

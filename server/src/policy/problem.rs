@@ -110,7 +110,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// Text for people: of at most `limit` bytes, and nothing in it that a terminal would obey or turn around.
-pub(super) fn printable(text: &str, limit: usize) -> Result<&str, Problem> {
+pub(crate) fn printable(text: &str, limit: usize) -> Result<&str, Problem> {
     if text.len() > limit {
         return Err(Problem::TooLong { length: text.len(), limit });
     }

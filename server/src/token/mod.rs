@@ -2,8 +2,9 @@
 //! (RFC 8693), which Istio and Envoy accept.
 //!
 //! `subject` is whom a token is about; `rule` who gets which tokens; `parts` what the exchange asks of the rooms beside
-//! it.
+//! it; `ledger` what is revoked and used.
 
+pub(crate) mod ledger;
 pub(crate) mod parts;
 pub(crate) mod pattern;
 pub(crate) mod rule;

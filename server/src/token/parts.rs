@@ -54,7 +54,7 @@ pub(crate) trait Ledger: Send + Sync {
 }
 
 /// What of a token is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RevokedBy {
     Token,
     Subject,

@@ -58,6 +58,12 @@ impl Event {
     /// Whether the policy may be another by it.
     fn is_of_policy(&self) -> bool {
         matches!(self, Self::Files(..) | Self::Store(Update::All { .. } | Update::Changes { .. }))
+            && !self.is_of_others()
+    }
+
+    /// Whether it only says that others than the policy have changed up to some revision.
+    fn is_of_others(&self) -> bool {
+        matches!(self, Self::Store(Update::Changes { changes, .. }) if changes.is_empty())
     }
 }
 
@@ -194,13 +200,19 @@ impl Writer {
     fn run(mut self, mut events: mpsc::Receiver<Event>, verifier: &Verifier) {
         let mut waiting = Vec::new();
         while events.blocking_recv_many(&mut waiting, MAX_WAITING) > 0 {
+            // To compile a policy for each token that is used once would be a lot of work for nothing.
+            let is_of_others = waiting.iter().all(Event::is_of_others);
             for event in waiting.drain(..) {
                 if matches!(event, Event::Ended) {
                     return;
                 }
                 self.take(event);
             }
-            self.publish(verifier);
+            if is_of_others {
+                verifier.advance(self.revision);
+            } else {
+                self.publish(verifier);
+            }
         }
     }
 
@@ -251,12 +263,7 @@ impl Writer {
             }
             Update::Contact(contact) => {
                 self.contact = contact::told(contact);
-                self.away = match &self.contact {
-                    Contact::Lost { since: Some(since), .. } => {
-                        Some(Away::reckoned(*since, self.away, &*self.clock))
-                    }
-                    _ => None,
-                };
+                self.away = Away::of(&self.contact, self.away, &*self.clock);
             }
             Update::SetBack { known, found } => contact::set_back(known, found),
             Update::Copy(problem) => {
@@ -341,7 +348,7 @@ impl Writer {
             files: self.files.clone(),
             stored: self.stored.clone(),
             revision: self.revision,
-            contact: contact::published(&self.contact, self.has_told),
+            contact: self.contact.published(self.has_told),
             away: self.away,
             copy_problem: self.copy_problem.clone(),
             file_states: self.file_states.clone(),

@@ -1,16 +1,13 @@
 //! Revocations as resources: from requests to records, and from records to messages.
 
-use alts_proto::{
-    Timestamp,
-    altsd::{ResourceState, Revocation as Message, RevokedCertificate, revocation::Subject},
-};
+use alts_proto::altsd::{ResourceState, Revocation as Message, RevokedCertificate, revocation::Subject};
 use alts_store::Entry;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     admin::{
-        refusal::{missing, refuse},
-        resource::timestamp,
+        refusal::missing,
+        resource::{seconds, timestamp},
     },
     policy::{REVOCATIONS, Revocation, RevocationRecord, Revoked},
     verifier::kinds::REVOCATION,
@@ -54,15 +51,6 @@ pub(super) fn requested(message: Message, now: u64) -> Result<RevocationRecord, 
         Subject::KeySha256(hash) => record.key_sha256 = Some(hash),
     }
     Ok(record)
-}
-
-/// Parts of a second are left out.
-fn seconds(time: Timestamp) -> Result<u64, Status> {
-    let seconds = u64::try_from(time.seconds).ok().filter(|_| (0..1_000_000_000).contains(&time.nanos));
-    seconds.ok_or_else(|| {
-        let text = format!("expire_time: {} s and {} ns is no time after 1970", time.seconds, time.nanos);
-        refuse(Code::InvalidArgument, "expire_time_invalid", &text)
-    })
 }
 
 /// The resource.

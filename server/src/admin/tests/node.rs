@@ -66,7 +66,8 @@ async fn reflection_tells_of_the_services_and_their_files() {
     names.sort();
     assert_eq!(
         names,
-        ["Audit", "Certificates", "Node", "Policy", "Revocations"].map(|name| format!("altsd.v1.{name}"))
+        ["Audit", "Certificates", "Node", "Policy", "Revocations", "TokenRevocations"]
+            .map(|name| format!("altsd.v1.{name}"))
     );
 
     for symbol in [
@@ -113,6 +114,9 @@ async fn every_new_service_asks_who_sends_a_request() {
     denied(PolicyClient::new(channel.clone()).list_rules(list).await.expect_err("policy"));
     let list = api::ListRevocationsRequest::default();
     denied(RevocationsClient::new(channel.clone()).list_revocations(list).await.expect_err("revocations"));
+    let list = api::ListTokenRevocationsRequest::default();
+    let mut tokens = api::token_revocations_client::TokenRevocationsClient::new(channel.clone());
+    denied(tokens.list_token_revocations(list).await.expect_err("token revocations"));
     let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(channel);
     let none = tokio_stream::empty::<v1::ServerReflectionRequest>();
     denied(reflection.server_reflection_info(none).await.expect_err("reflection"));

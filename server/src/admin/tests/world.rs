@@ -4,10 +4,11 @@ use std::{fs, sync::Arc, time::Duration};
 
 use alts_proto::altsd::{
     node_client::NodeClient, policy_client::PolicyClient, revocations_client::RevocationsClient,
+    token_revocations_client::TokenRevocationsClient,
 };
-use alts_store::{ReplicaSettings, Store, follow};
+use alts_store::{ReplicaSettings, Store, Update, follow};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{Admin, Fake, NOW, Stopped, channel, nobody_else, unwatched};
@@ -16,6 +17,7 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     policy::Action,
+    token::ledger::{self, Ledger},
     verifier::{PolicyFiles, Verifier, writer},
 };
 
@@ -24,6 +26,7 @@ pub(crate) struct World {
     pub(crate) admin: Admin,
     pub(crate) channel: Channel,
     pub(crate) directory: TempDir,
+    pub(crate) ledger: Arc<Ledger>,
     _following: oneshot::Receiver<()>,
 }
 
@@ -36,10 +39,11 @@ impl World {
     /// With one document, in TOML.
     pub(crate) async fn with(store: Option<Arc<dyn Store>>, document: &str) -> Self {
         let directory = tempfile::tempdir().expect("there is room");
-        let (verifier, following) = verifier(store.clone(), documents(&directory, document)).await;
-        let admin = Admin::of_services(services(parts(verifier, store, Fake::with([]))));
+        let (verifier, ledger, following) = verifier(store.clone(), documents(&directory, document)).await;
+        let parts = Parts { ledger: ledger.clone(), ..parts(verifier, store, Fake::with([])) };
+        let admin = Admin::of_services(services(parts));
         let channel = channel(&admin.socket()).await;
-        Self { admin, channel, directory, _following: following }
+        Self { admin, channel, directory, ledger, _following: following }
     }
 
     pub(crate) fn policy(&self) -> PolicyClient<Channel> {
@@ -50,12 +54,16 @@ impl World {
         RevocationsClient::new(self.channel.clone())
     }
 
+    pub(crate) fn token_revocations(&self) -> TokenRevocationsClient<Channel> {
+        TokenRevocationsClient::new(self.channel.clone())
+    }
+
     pub(crate) fn node(&self) -> NodeClient<Channel> {
         NodeClient::new(self.channel.clone())
     }
 }
 
-/// What is served of a node.
+/// What is served of a node that hears nothing of tokens.
 pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake: Fake) -> Parts {
     let (trail, stopped) = unwatched();
     let standing = Arc::new(Standing {
@@ -75,6 +83,7 @@ pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake
         clock: Arc::new(Stopped),
         operators: nobody_else(),
         store,
+        ledger: following(None, None),
         decisions: standing.clone(),
         node: standing,
         trail,
@@ -82,11 +91,16 @@ pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake
     }
 }
 
-/// A verifier that follows a store.
+/// A ledger of what is told of a store.
+fn following(store: Option<Arc<dyn Store>>, updates: Option<mpsc::Receiver<Update>>) -> Arc<Ledger> {
+    ledger::start(ledger::Parts { store, updates, max_offline: None, clock: Arc::new(Stopped) }).0
+}
+
+/// A verifier and a ledger that follow a store.
 pub(super) async fn verifier(
     store: Option<Arc<dyn Store>>,
     files: PolicyFiles,
-) -> (Arc<Verifier>, oneshot::Receiver<()>) {
+) -> (Arc<Verifier>, Arc<Ledger>, oneshot::Receiver<()>) {
     let followed = |source| {
         follow(ReplicaSettings {
             source,
@@ -97,15 +111,19 @@ pub(super) async fn verifier(
             seed: 0,
         })
     };
+    let sides = store.clone().map(|store| ledger::split(followed(store)));
+    let (policy, tokens) = sides.map(|sides| (sides.policy, sides.tokens)).unzip();
+    let ledger = following(store, tokens);
     let parts = writer::Parts {
         default: Action::Deny,
         files,
-        store: store.map(followed),
+        store: policy,
         max_offline: Some(Duration::from_secs(100)),
         clock: Arc::new(Stopped),
         observer: Arc::new(Metrics),
     };
-    writer::start(parts).await
+    let (verifier, following) = writer::start(parts).await;
+    (verifier, ledger, following)
 }
 
 /// What stands in a document, as the configuration names it. No document, if there is no text.

@@ -17,30 +17,15 @@ pub(super) fn set_back(known: Revision, found: Revision) {
 
 /// What the store says of itself, which operators are told as well.
 pub(super) fn told(contact: Told) -> Contact {
-    match contact {
-        Told::Live => {
-            tracing::info!("the store is heard of");
-            Contact::Live
-        }
+    match &contact {
+        Told::Live => tracing::info!("the store is heard of"),
         Told::Lost { since, problem } => {
             tracing::warn!(
                 reason = "store_lost",
                 since = since.map(utc),
                 "the store is not heard of, and the node goes by what it knows: {problem}"
             );
-            Contact::Lost { since, problem }
         }
     }
-}
-
-/// How a store stands, as far as that is of use: as long as nothing of it is here, nobody knows what holds, however new
-/// a copy may be.
-pub(super) fn published(contact: &Contact, has_told: bool) -> Contact {
-    match contact {
-        Contact::Lost { problem, .. } if !has_told => Contact::Lost { since: None, problem: problem.clone() },
-        Contact::Live if !has_told => {
-            Contact::Lost { since: None, problem: "it has not told what it holds yet".to_owned() }
-        }
-        contact => contact.clone(),
-    }
+    contact.into()
 }
