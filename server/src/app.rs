@@ -25,7 +25,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{self, Ca, Callers, Launch, Limits, Source},
     handshaker::{
-        Attestation, Entitlement, Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts, WhoAmI,
+        Attestation, Entitlement, Handshaker, Shared, Timeouts, WhoAmI,
     },
     health,
     identity::{
@@ -35,6 +35,7 @@ use crate::{
         keeper::Keeper,
         signing::{self, SigningService, SigningSettings},
     },
+    listen::{ListenError, Listener, ListenerLimits},
     metrics,
     readiness::readiness,
     shares::Shares,

@@ -36,7 +36,7 @@ use crate::{
     audit::Trail,
     clock::Clock,
     config::{Address, Admin as Settings},
-    handshaker::{ListenError, Listener, ListenerLimits},
+    listen::{ListenError, Listener, ListenerLimits},
 };
 
 pub(crate) use self::{
