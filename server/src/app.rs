@@ -24,9 +24,7 @@ use crate::{
     audit::{self, Output, Trail},
     clock::{Clock, SystemClock},
     config::{self, Ca, Callers, Launch, Limits, Source},
-    handshaker::{
-        Attestation, Entitlement, Handshaker, ListenError, Listener, ListenerLimits, Shared, Timeouts, WhoAmI,
-    },
+    handshaker::{Attestation, Entitlement, Handshaker, Shared, Timeouts, WhoAmI},
     health,
     identity::{
         Random, dev,
@@ -35,6 +33,7 @@ use crate::{
         keeper::Keeper,
         signing::{self, SigningService, SigningSettings},
     },
+    listen::{ListenError, Listener, ListenerLimits},
     metrics,
     readiness::readiness,
     shares::Shares,

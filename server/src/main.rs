@@ -11,6 +11,7 @@ mod config;
 mod handshaker;
 mod health;
 mod identity;
+mod listen;
 mod metrics;
 mod policy;
 mod readiness;

@@ -44,6 +44,7 @@ const POLICY_FILES_BAD: &str = "altsd_policy_files_bad";
 const POLICY_CHANGED: &str = "altsd_policy_change_timestamp_seconds";
 const STORE_CONNECTED: &str = "altsd_store_connected";
 const STORE_LOST: &str = "altsd_store_lost_timestamp_seconds";
+const TOKEN_EXCHANGES: &str = "altsd_token_exchanges_total";
 
 /// Upper bounds of the skew of a peer's clock: from what NTP leaves to what no certificate of an hour lives through.
 const SKEW_BUCKETS: [f64; 10] = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
@@ -58,7 +59,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 23] = [
+const METRICS: [(&str, Kind, Unit, &str); 24] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -116,6 +117,7 @@ const METRICS: [(&str, Kind, Unit, &str); 23] = [
     (POLICY_CHANGED, Kind::Gauge, Unit::Seconds, "When the policy last changed, since 1970."),
     (STORE_CONNECTED, Kind::Gauge, Unit::Count, "Whether the store is heard of: 1 if it is, 0 if not."),
     (STORE_LOST, Kind::Gauge, Unit::Seconds, "Since when the store is not heard of, since 1970."),
+    (TOKEN_EXCHANGES, Kind::Counter, Unit::Count, "Tokens that were asked for."),
     (
         AUDIT_RECORDS_DROPPED,
         Kind::Counter,
@@ -220,6 +222,12 @@ impl Metrics {
     /// The clock of a peer, or of who issued its certificate, is at least this far from ours.
     pub(crate) fn clock_skew_seen(self, skew: Duration) {
         histogram!(CLOCK_SKEW).record(skew.as_secs_f64());
+    }
+
+    /// A token was asked for, with a subject of this kind, and issued or refused.
+    pub(crate) fn token_exchanged(self, subject: &'static str, outcome: Outcome) {
+        let (result, reason) = labels(outcome);
+        counter!(TOKEN_EXCHANGES, "subject" => subject, "result" => result, "reason" => reason).increment(1);
     }
 
     /// A record is missing in the audit trail.

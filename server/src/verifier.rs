@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alts_handshake::Identity;
 use alts_store::{Contact as Told, Revision};
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::timeout};
@@ -221,6 +222,15 @@ impl Verifier {
         let state = self.state.load();
         match state.certainty(&*self.clock, self.max_offline) {
             Certainty::Current | Certainty::Remembered => Ok(state.policy.decide(question)),
+            Certainty::Unknown => Err(state.contact.why_unknown()),
+        }
+    }
+
+    /// Whether an account is revoked, or why nobody can say. `now` is in seconds since 1970.
+    pub(crate) fn is_revoked(&self, account: &Identity, now: u64) -> Result<bool, String> {
+        let state = self.state.load();
+        match state.certainty(&*self.clock, self.max_offline) {
+            Certainty::Current | Certainty::Remembered => Ok(state.policy.is_revoked(account, now)),
             Certainty::Unknown => Err(state.contact.why_unknown()),
         }
     }

@@ -41,7 +41,7 @@ use crate::{
     audit::Trail,
     clock::Clock,
     config::{Address, Admin as Settings},
-    handshaker::{ListenError, Listener, ListenerLimits},
+    listen::{ListenError, Listener, ListenerLimits},
     token::ledger::Ledger,
 };
 

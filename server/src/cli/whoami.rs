@@ -159,7 +159,8 @@ mod tests {
         attest::{Attestor, Workloads},
         clock::SystemClock,
         config::Address,
-        handshaker::{Attestation, Entitlement, Listener, ListenerLimits, WhoAmI},
+        handshaker::{Attestation, Entitlement, WhoAmI},
+        listen::{Listener, ListenerLimits},
     };
 
     /// Asks a listener with these services.

@@ -59,7 +59,7 @@ impl Attestation {
     }
 
     /// Who the caller is, and the workload that this makes it, if any.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         &self,
         caller: Option<&Caller>,
     ) -> Result<(Arc<Attested>, Option<&Workload>), AttestError> {

@@ -140,7 +140,8 @@ mod tests {
         attest::{Attestor, Workloads},
         clock::SystemClock,
         config::Address,
-        handshaker::{Attestation, Listener, ListenerLimits},
+        handshaker::Attestation,
+        listen::{Listener, ListenerLimits},
     };
 
     fn attested(attestor: Attestor, workloads: Workloads) -> Entitlement {

@@ -92,6 +92,11 @@ impl Reason {
 }
 
 impl Policy {
+    /// Whether an account is revoked, by any of its names. `now` is in seconds since 1970.
+    pub(crate) fn is_revoked(&self, account: &Identity, now: u64) -> bool {
+        self.revocations.of_account(account, now).is_some()
+    }
+
     /// Decides. What it costs depends on the rules of this account and side alone.
     pub(crate) fn decide(&self, question: &Question<'_>) -> Decision {
         let refused = |(reason, why)| Decision { verdict: Err(why), reason, rule: None, shadow: None };

@@ -43,6 +43,7 @@ fn subject(origin: Origin, name: &str) -> Subject {
         actor: None,
         may_act: None,
         proof: None,
+        once: false,
     }
 }
 

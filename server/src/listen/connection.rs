@@ -22,8 +22,13 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn new(socket: S, caller: Caller, places: [OwnedSemaphorePermit; 2]) -> Self {
+    pub(super) fn new(socket: S, caller: Caller, places: [OwnedSemaphorePermit; 2]) -> Self {
         Self { socket, caller, _places: places }
+    }
+
+    /// Who is at its other end.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{fs::FileTypeExt, fs::PermissionsExt, net::UnixStream},
+    os::unix::{self, fs::FileTypeExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use futures_util::{Stream, stream};
 use nix::sys::stat::{Mode, fchmod};
 use tokio::{
-    net::{TcpListener, TcpSocket, UnixListener, UnixSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream},
     sync::Semaphore,
     time::sleep,
 };
@@ -82,7 +82,7 @@ impl Listener {
         }
     }
 
-    /// Serves until `stop` resolves and the streams in progress have ended.
+    /// Serves gRPC until `stop` resolves and the streams in progress have ended.
     pub(crate) async fn serve(
         self,
         services: Routes,
@@ -96,26 +96,38 @@ impl Listener {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_routes(services);
         match self {
-            Self::Tcp(listener) => {
-                let accept = async |listener: &TcpListener| {
-                    let (socket, _) = listener.accept().await?;
-                    // It fails for a connection that is already gone, which then ends by itself.
-                    let _ = socket.set_nodelay(true);
-                    let caller = Caller::of_tcp(&socket);
-                    Ok((socket, caller))
-                };
-                server.serve_with_incoming_shutdown(incoming(listener, limits, accept), stop).await
-            }
+            Self::Tcp(listener) => server.serve_with_incoming_shutdown(of_tcp(listener, limits), stop).await,
             Self::Unix(listener) => {
-                let accept = async |listener: &UnixListener| {
-                    let (socket, _) = listener.accept().await?;
-                    let caller = Caller::of_unix(&socket);
-                    Ok((socket, caller))
-                };
-                server.serve_with_incoming_shutdown(incoming(listener, limits, accept), stop).await
+                server.serve_with_incoming_shutdown(of_unix(listener, limits), stop).await
             }
         }
     }
+}
+
+/// The connections of a TCP listener.
+pub(super) fn of_tcp(
+    listener: TcpListener,
+    limits: ListenerLimits,
+) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+    incoming(listener, limits, async |listener: &TcpListener| {
+        let (socket, _) = listener.accept().await?;
+        // It fails for a connection that is already gone, which then ends by itself.
+        let _ = socket.set_nodelay(true);
+        let caller = Caller::of_tcp(&socket);
+        Ok((socket, caller))
+    })
+}
+
+/// The connections of a unix socket.
+pub(super) fn of_unix(
+    listener: UnixListener,
+    limits: ListenerLimits,
+) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
+    incoming(listener, limits, async |listener: &UnixListener| {
+        let (socket, _) = listener.accept().await?;
+        let caller = Caller::of_unix(&socket);
+        Ok((socket, caller))
+    })
 }
 
 /// The connections of a listener, at most so many at a time: further ones wait in the kernel until one has closed.
@@ -197,7 +209,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket { path: path.to_owned() });
     }
-    if UnixStream::connect(path).is_ok() {
+    if unix::net::UnixStream::connect(path).is_ok() {
         return Err(ListenError::InUse { path: path.to_owned() });
     }
     fs::remove_file(path).map_err(|source| ListenError::BindUnix { path: path.to_owned(), source })
