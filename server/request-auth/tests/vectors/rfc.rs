@@ -1,6 +1,8 @@
 //! The examples of RFC 7515, 7520, 7638, 7797 and 8037.
 
-use alts_request_auth::{Error, PublicKey, Signed};
+use alts_request_auth::{Algorithm, Error, KeySet, PublicKey, Signed, SigningKey, Token};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::rand::SystemRandom;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -104,4 +106,45 @@ fn the_thumbprints_of_rfc_7638_and_8037_are_ours() {
         jwk["kid"] = "2011-04-29".into();
         assert!(serde_json::from_value::<PublicKey>(jwk).is_err());
     }
+}
+
+#[test]
+fn the_rsa_key_of_rfc_7515_signs_what_its_appendix_shows() {
+    let Some(examples) = vectors::<Vec<Jws>>("rfc/jws.json") else { return };
+    let example = examples.iter().find(|example| example.id == "RFC 7515 A.2").expect("it is there");
+    let jwk = example.jwk.as_ref().expect("it has a key");
+    let random = SystemRandom::new();
+    let key = SigningKey::from_pkcs8(Algorithm::Rs256, &pkcs8(jwk)).expect("it is a key");
+    let (message, signature) = example.compact.rsplit_once('.').expect("it has a signature");
+    let made = key.signature(message.as_bytes(), &random).expect("it is signed");
+    assert_eq!(URL_SAFE_NO_PAD.encode(made), signature);
+    let token = key.sign("JWT", b"{}", &random).expect("it is signed");
+    let keys = KeySet::of([key.public()]);
+    assert_eq!(Token::parse(&token).and_then(|token| token.verify_signature(&keys)), Ok(()));
+    let public = serde_json::to_value(key.public()).expect("it is JSON");
+    assert_eq!((&public["n"], &public["e"], &public["alg"]), (&jwk["n"], &jwk["e"], &json!("RS256")));
+    assert!(public.get("d").is_none());
+}
+
+/// A private RSA key as PKCS#8 DER (RFC 5208, section 5; RFC 8017, appendix A.1.2).
+fn pkcs8(jwk: &Value) -> Vec<u8> {
+    let number = |name: &str| {
+        let octets =
+            URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("it is there")).expect("it is base64url");
+        // A number whose first bit is set would be negative.
+        der(0x02, &[&[0][..], &octets].concat()[usize::from(octets[0] < 0x80)..])
+    };
+    let version = der(0x02, &[0]);
+    let numbers = ["n", "e", "d", "p", "q", "dp", "dq", "qi"].map(number).concat();
+    let key = der(0x30, &[&version[..], &numbers].concat());
+    let rsa_encryption = hex::decode("300d06092a864886f70d0101010500").expect("it is hex");
+    der(0x30, &[&version[..], &rsa_encryption, &der(0x04, &key)].concat())
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(content.len()).expect("it is short").to_be_bytes();
+    let head = if content.len() < 0x80 { vec![tag, len[1]] } else { vec![tag, 0x82, len[0], len[1]] };
+    // The shortest form is demanded: between 128 and 255 octets the length takes one.
+    let head = if (0x80..0x100).contains(&content.len()) { vec![tag, 0x81, len[1]] } else { head };
+    [head, content.to_vec()].concat()
 }
