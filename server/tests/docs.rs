@@ -292,14 +292,15 @@ fn reason_rows() -> Vec<Vec<String>> {
 
 /// Every reason that stands as a literal in the service, before the tests of each file.
 fn reasons_of_the_service() -> BTreeSet<String> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/handshaker");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     // Why it is not known who calls.
     let (_, attestation) = include_str!("../src/attest/error.rs")
         .split_once("fn reason(&self)")
         .expect("each of its errors has a reason");
     let mut reasons: BTreeSet<_> = after(attestation, "=> ").filter_map(|(_, text)| literal(text)).collect();
     assert!(reasons.len() >= 5, "{reasons:?}");
-    for entry in fs::read_dir(directory).expect("the service is there") {
+    let entries = ["handshaker", "listen"].map(|room| fs::read_dir(source.join(room)).expect("it is a room"));
+    for entry in entries.into_iter().flatten() {
         let path = entry.expect("it can be listed").path();
         let text = fs::read_to_string(&path).expect("it is text");
         let production = text.split("#[cfg(test)]").next().unwrap_or_default();
