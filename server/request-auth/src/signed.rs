@@ -1,12 +1,15 @@
 //! A compact JWS (RFC 7515, section 7.1): three parts, of which the second may be anything.
 
+use std::fmt;
+
 use crate::{base64url, error::Error, header::Header, key_set::KeySet};
 
 /// Most octets of a token. Headers of HTTP requests are seldom allowed more.
 pub const MAX_TOKEN: usize = 16 * 1024;
 
-/// What is signed, and by its own word how. Nothing of it is proved before [`Signed::verify`].
-#[derive(Clone, Debug)]
+/// What is signed, and by its own word how. Nothing of it is proved before [`Signed::verify`]. `Debug` shows the header
+/// alone: whoever has the rest can present it.
+#[derive(Clone)]
 pub struct Signed<'a> {
     header: Header,
     payload: Vec<u8>,
@@ -54,6 +57,12 @@ impl<'a> Signed<'a> {
         let signature = base64url::decode(segments.signature).ok_or(Error::SignatureNotBase64)?;
         let (message, payload_segment) = (segments.message, segments.payload);
         Ok((Self { header, payload, signature, message, payload_segment }, content))
+    }
+}
+
+impl fmt::Debug for Signed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("header", &self.header).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
 /// By how many seconds the clocks of two parties may differ, as Envoy has it.
 pub const LEEWAY: u64 = 60;
 
-/// A token that has been read, and proves nothing before [`Token::check`].
+/// A token that has been read, and proves nothing before [`Token::check`]. `Debug` shows header and claims, without the
+/// signature.
 #[derive(Clone, Debug)]
 pub struct Token<'a> {
     signed: Signed<'a>,

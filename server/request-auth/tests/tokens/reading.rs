@@ -193,6 +193,20 @@ fn a_jws_may_hold_anything_and_a_token_may_not() {
 }
 
 #[test]
+fn what_debug_shows_of_a_token_cannot_be_presented() {
+    let text = token_with(r#"{"sub":"ab"}"#);
+    let token = Token::parse(&text).expect("it is a token");
+    let signed = Signed::parse(&text).expect("it is a JWS");
+    let signature = text.rsplit('.').next().expect("it has a signature");
+    for shown in [format!("{token:?}"), format!("{signed:?}")] {
+        assert!(
+            shown.contains("EdDSA") && !shown.contains(signature) && !shown.contains("signature"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn every_error_has_a_reason_of_its_own_and_a_status() {
     use Error::*;
     let all = [

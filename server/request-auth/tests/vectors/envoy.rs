@@ -6,7 +6,7 @@ use alts_request_auth::{Error, Expected, KeySet, Token};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use super::{Outcome, hold, vectors};
+use super::{Outcome, hold, text, vectors};
 
 pub(crate) const SUITES: &[&str] = &["jwt_verify_lib", "envoy_jwt_authn"];
 
@@ -94,6 +94,23 @@ fn tokens_and_sets_come_to_what_jwt_verify_lib_says() {
     assert_eq!(cases.len(), 142);
     let outcomes = cases.iter().enumerate().map(|(at, case)| case.outcome(format!("{at} {}", case.test)));
     hold("jwt_verify_lib", &outcomes.collect::<Vec<_>>());
+}
+
+#[test]
+fn key_sets_cut_short_or_changed_anywhere_are_answered() {
+    for name in ["ec", "hmac", "okp", "rsa", "x509", "pem"] {
+        let Some(text) = text(&format!("jwt_verify_lib/corpus/jwks_{name}.txt")) else { return };
+        let whole = KeySet::parse(text.as_bytes());
+        // That of HMAC has a comma too many, and the last two are no JWK.
+        assert_eq!(whole.is_ok(), ["ec", "okp", "rsa"].contains(&name), "{name}: {whole:?}");
+        for at in 0..text.len() {
+            let mut changed = text.as_bytes().to_vec();
+            changed[at] ^= 1 << (at % 8);
+            let _ = KeySet::parse(&changed);
+            let cut = text.as_bytes().get(..at).unwrap_or_default();
+            assert!(text[at..].trim().is_empty() || KeySet::parse(cut).is_err(), "{name} cut at {at}");
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -106,17 +106,22 @@ fn the_list_of_deviations_names_only_suites_that_there_are() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
+/// A file of JSON.
+fn vectors<T: DeserializeOwned>(file: &str) -> Option<T> {
+    let text = text(file)?;
+    Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}")))
+}
+
 /// Nothing where nobody says where the vectors are. Where somebody does, they must be there.
 #[expect(clippy::disallowed_methods, reason = "a test is told by the environment where its data are")]
-fn vectors<T: DeserializeOwned>(file: &str) -> Option<T> {
+fn text(file: &str) -> Option<String> {
     let Some(directory) = std::env::var_os("ALTSD_VECTORS") else {
         println!("skipped: ALTSD_VECTORS is not set, so that there is no {file}");
         return None;
     };
     // Tests run in the directory of their crate; the variable may count from that of the repository.
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(directory).join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    Some(fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 /// A set of one key, or the set that it is.
