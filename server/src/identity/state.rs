@@ -56,7 +56,7 @@ pub(crate) enum Error {
 pub(crate) struct Directory(PathBuf);
 
 /// While it is there, no other process changes the directory.
-pub(super) struct Lock(#[expect(dead_code, reason = "it is let go when it is dropped")] Flock<File>);
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is let go when it is dropped")] Flock<File>);
 
 impl Directory {
     /// Opens a directory. `create` makes the last part of its path if that is not there.
@@ -82,7 +82,7 @@ impl Directory {
     }
 
     /// Keeps other processes out, and waits a little while one is in.
-    pub(super) fn lock(&self) -> Result<Lock, Error> {
+    pub(crate) fn lock(&self) -> Result<Lock, Error> {
         let path = self.path(LOCK);
         let io = |problem| Error::Io { path: path.clone(), problem };
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
@@ -101,7 +101,7 @@ impl Directory {
     }
 
     /// Reads a file that nobody else may read; `None` if it is not there.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         let path = self.path(name);
         let io = |problem| Error::Io { path: path.clone(), problem };
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
@@ -126,7 +126,7 @@ impl Directory {
     }
 
     /// Puts a file there, whole or not at all, also if the machine loses its power.
-    pub(super) fn write(&self, name: &str, text: &[u8], _lock: &Lock) -> Result<(), Error> {
+    pub(crate) fn write(&self, name: &str, text: &[u8], _lock: &Lock) -> Result<(), Error> {
         let (path, temporary) = (self.path(name), self.path(&format!(".{name}.new")));
         let io = |problem| Error::Io { path: path.clone(), problem };
         // Left by a process that was killed; no other is in here.
@@ -139,6 +139,25 @@ impl Directory {
         file.write_all(text).and_then(|()| file.sync_all()).map_err(io)?;
         fs::rename(&temporary, &path).map_err(io)?;
         File::open(&self.0).and_then(|directory| directory.sync_all()).map_err(io)
+    }
+
+    /// Deletes a file, for good also if the machine loses its power. One that is not there is no error.
+    pub(crate) fn remove(&self, name: &str, _lock: &Lock) -> Result<(), Error> {
+        let path = self.path(name);
+        let io = |problem| Error::Io { path: path.clone(), problem };
+        match fs::remove_file(&path) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(io(problem)),
+            _ => {}
+        }
+        File::open(&self.0).and_then(|directory| directory.sync_all()).map_err(io)
+    }
+
+    /// The names of all files that are whole, in order.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.other_files(&[])?;
+        names.retain(|name| !(name.starts_with('.') && name.ends_with(".new")));
+        names.sort();
+        Ok(names)
     }
 
     /// What is in there that is not of our making, in part or whole.
