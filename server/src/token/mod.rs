@@ -3,8 +3,10 @@
 //!
 //! `subject` is whom a token is about; `rule` who gets which tokens; `parts` what the exchange asks of the rooms beside
 //! it. `http` reads a request and finds the path; `request` what it asks for; `prove` whom it is about, by `own` where
-//! that is a token of ours; `ledger` what is revoked and used; `exchange` decides and signs the claims of `mint`; `error` is the one table of refusals.
+//! that is a token of ours; `ledger` what is revoked and used; `contexts` the handles of finished
+//! handshakes; `exchange` decides and signs the claims of `mint`; `error` is the one table of refusals.
 
+pub(crate) mod contexts;
 mod discovery;
 pub(crate) mod door;
 pub(crate) mod error;
