@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::gcp::{HandshakerResult, ServerHandshakeParameters, StartClientHandshakeReq};
+use crate::gcp::{HandshakerResult, Identity, ServerHandshakeParameters, StartClientHandshakeReq};
 
 /// Stands for a secret of so many bytes.
 struct Redacted(usize);
@@ -42,13 +42,25 @@ impl fmt::Debug for ServerHandshakeParameters {
     }
 }
 
+/// An identity with the names of its attributes only: one of the peer's stands for the whole handshake.
+struct Named<'a>(&'a Identity);
+
+impl fmt::Debug for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("attributes", &self.0.attributes.keys().collect::<Vec<_>>())
+            .field("identity_oneof", &self.0.identity_oneof)
+            .finish()
+    }
+}
+
 impl fmt::Debug for HandshakerResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandshakerResult")
             .field("application_protocol", &self.application_protocol)
             .field("record_protocol", &self.record_protocol)
             .field("key_data", &Redacted(self.key_data.len()))
-            .field("peer_identity", &self.peer_identity)
+            .field("peer_identity", &self.peer_identity.as_ref().map(Named))
             .field("local_identity", &self.local_identity)
             .field("keep_channel_open", &self.keep_channel_open)
             .field("peer_rpc_versions", &self.peer_rpc_versions)
@@ -71,7 +83,9 @@ mod tests {
         let parameters = ServerHandshakeParameters { token: Some(SECRET.into()), ..Default::default() };
         let server =
             StartServerHandshakeReq { handshake_parameters: [(2, parameters)].into(), ..Default::default() };
-        let result = HandshakerResult { key_data: SECRET.into(), ..Default::default() };
+        let attributes = [("altsd.context".to_owned(), SECRET.to_owned())].into();
+        let peer_identity = Some(Identity { attributes, ..Default::default() });
+        let result = HandshakerResult { key_data: SECRET.into(), peer_identity, ..Default::default() };
         let shown = [
             format!("{:?}", HandshakerReq { req_oneof: Some(ReqOneof::ClientStart(client)) }),
             format!("{:?}", HandshakerReq { req_oneof: Some(ReqOneof::ServerStart(server)) }),

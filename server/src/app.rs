@@ -223,6 +223,7 @@ async fn start(
         handshakes_of: places(launch),
         unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
+        contexts: None,
     });
     let attestation = Arc::new(Attestation { attestor, workloads: launch.workloads.clone() });
     let mut opened = open_handshakers(launch, &shared, &attestation, &health)?;

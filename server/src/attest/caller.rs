@@ -18,7 +18,7 @@ use super::{
     attestor::Attestor,
     error::AttestError,
     holders::Holders,
-    process::{Process, open_pidfd},
+    process::{Facts, Process, open_pidfd},
     selector::Selector,
     sock_diag::{self, TcpAnswer, TcpEnds, TcpSocket},
 };
@@ -184,7 +184,29 @@ impl Caller {
     }
 }
 
+/// Which processes a caller was, with nothing of them kept open: for what outlives a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeenProcesses(Box<[(i32, Facts)]>);
+
+impl SeenProcesses {
+    /// Whether each process of a caller that has just been attested is one of these, and is what it was: the same
+    /// start, user, group and program. Of a caller with several processes all must be, as with all that is said of it.
+    pub(crate) fn are_of(&self, caller: &Attested) -> bool {
+        let now = caller.processes.all();
+        let is_seen = |process: &Process| {
+            self.0.iter().any(|(pid, facts)| *pid == process.pid() && facts == process.facts())
+        };
+        !now.is_empty() && now.iter().all(is_seen)
+    }
+}
+
 impl Attested {
+    /// The processes, to be known again.
+    pub(crate) fn seen(&self) -> SeenProcesses {
+        let seen = |process: &Process| (process.pid(), process.facts().clone());
+        SeenProcesses(self.processes.all().iter().map(seen).collect())
+    }
+
     /// The processes, for the log and for those who ask who they are.
     pub(crate) fn pids(&self) -> Vec<i32> {
         self.processes.all().iter().map(Process::pid).collect()

@@ -22,7 +22,7 @@ mod unmapped;
 mod workload;
 
 pub(crate) use attestor::{Attestor, AttestorProblem};
-pub(crate) use caller::{Attested, Caller, Transport};
+pub(crate) use caller::{Attested, Caller, SeenProcesses, Transport};
 pub(crate) use error::AttestError;
 pub(crate) use kubernetes::{KubernetesSettings, PodSource};
 pub(crate) use selector::{Selector, SelectorProblem};

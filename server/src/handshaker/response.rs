@@ -6,6 +6,9 @@ use alts_proto::gcp::{
     RpcProtocolVersions, identity::IdentityOneof, rpc_protocol_versions::Version,
 };
 
+/// The attribute of the peer that holds a handle.
+const CONTEXT: &str = "altsd.context";
+
 /// A response that is no failure. The status is always there: gRPC core hangs without it.
 pub(crate) fn response(
     out_frames: Vec<u8>,
@@ -17,6 +20,15 @@ pub(crate) fn response(
         bytes_consumed,
         result: result.map(self::result),
         status: Some(HandshakerStatus::default()),
+    }
+}
+
+/// Gives the program the handle of its finished handshake, among what is known of the peer: clients hand those attributes
+/// to the application.
+pub(crate) fn add_context(response: &mut HandshakerResp, handle: String) {
+    let peer = response.result.as_mut().and_then(|result| result.peer_identity.as_mut());
+    if let Some(peer) = peer {
+        peer.attributes.insert(CONTEXT.to_owned(), handle);
     }
 }
 
@@ -59,6 +71,28 @@ fn rpc_versions(versions: RpcVersions) -> Option<RpcProtocolVersions> {
 mod tests {
     use alts_handshake::RecordProtocol;
     use alts_proto::wire;
+
+    use super::*;
+
+    #[test]
+    fn a_handle_is_an_attribute_of_the_peer_of_a_result_and_of_nothing_else() {
+        let mut response = HandshakerResp {
+            result: Some(HandshakerResult {
+                peer_identity: Some(gcp::Identity::default()),
+                local_identity: Some(gcp::Identity::default()),
+                ..HandshakerResult::default()
+            }),
+            ..HandshakerResp::default()
+        };
+        add_context(&mut response, "h".to_owned());
+        let result = response.result.expect("it is kept");
+        let attributes = |identity: Option<gcp::Identity>| identity.expect("it is there").attributes;
+        assert_eq!(attributes(result.peer_identity), [("altsd.context".to_owned(), "h".to_owned())].into());
+        assert!(attributes(result.local_identity).is_empty());
+        let mut none = HandshakerResp::default();
+        add_context(&mut none, "h".to_owned());
+        assert_eq!(none, HandshakerResp::default());
+    }
 
     #[test]
     fn the_engine_and_the_wire_mean_the_same_record_protocol() {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
-use alts_handshake::SecureRandom;
+use alts_handshake::{Established, SecureRandom};
 use alts_proto::gcp::{
     HandshakerReq, HandshakerResp,
     handshaker_req::ReqOneof,
@@ -20,11 +20,19 @@ use super::{
     ending::Ending,
     refusal::{Refusal, Style},
     request::{self, Start},
+    response::add_context,
     session::{Answer, MAX_IN_BYTES, Session},
 };
 use crate::{
-    attest::Caller, audit::Trail, clock::Clock, config::Address, identity::keeper::Keeper, shares::Shares,
-    snapshot::Current, verifier::Verifier,
+    attest::Caller,
+    audit::Trail,
+    clock::Clock,
+    config::Address,
+    identity::keeper::Keeper,
+    shares::Shares,
+    snapshot::Current,
+    token::contexts::{Contexts, Noted},
+    verifier::Verifier,
 };
 
 /// Largest request message, in bytes: the largest input and what stands around it.
@@ -47,6 +55,8 @@ pub(crate) struct Shared {
     /// The same for each user, while it is not known yet which account its programs have.
     pub(crate) unknown_of: Shares,
     pub(crate) timeouts: Timeouts,
+    /// Where finished handshakes are noted, if tokens are given for them.
+    pub(crate) contexts: Option<Arc<Contexts>>,
 }
 
 /// How long a stream may take.
@@ -170,8 +180,11 @@ impl Driver {
         }
         Some(match answer {
             Answer::GoOn(response) => (Ok(response), true),
-            Answer::Done(response, established) => {
+            Answer::Done(mut response, established) => {
                 self.ending.established(&established);
+                if let Some(handle) = self.noted(&established) {
+                    add_context(&mut response, handle);
+                }
                 (Ok(response), false)
             }
             Answer::Refused(refusal) => (self.refuse(refusal, in_bytes), false),
@@ -197,6 +210,22 @@ impl Driver {
         }
         let grant = caller::grant(&self.shared, identity, &start, decision).await?;
         Ok(self.session.begin(start, grant, self.shared.clock.now(), &*self.shared.random))
+    }
+
+    /// The handle of a finished handshake, for a program that the kernel has identified: it alone can come back with it.
+    fn noted(&self, established: &Established) -> Option<String> {
+        let contexts = self.shared.contexts.as_ref()?;
+        if self.entitlement.account().is_some() {
+            return None;
+        }
+        let caller = self.caller.as_ref()?;
+        let noted = Noted {
+            peer: established.peer.account(),
+            local: established.local.account(),
+            user: caller.user(),
+            processes: caller.found()?.seen(),
+        };
+        contexts.note(noted, self.shared.clock.now().as_secs(), &*self.shared.random)
     }
 
     /// Tells the caller that it took too long, if it still takes anything.

@@ -7,21 +7,22 @@
 //! keys come and go, and `keyring` keeps them; `ledger` knows what is revoked and used; `contexts` which handshakes have
 //! finished here.
 
+pub(crate) mod contexts;
 mod discovery;
-mod introspect;
-mod mint;
 pub(crate) mod door;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod http;
+mod introspect;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+mod mint;
+mod own;
 pub(crate) mod parts;
 pub(crate) mod pattern;
+mod prove;
 pub(crate) mod request;
+mod revoke;
 pub(crate) mod rule;
 pub(crate) mod subject;
-mod own;
-mod prove;
-mod revoke;

@@ -257,3 +257,50 @@ async fn a_listener_in_another_pid_namespace() {
     let reasons = [refusal(&Caller::of_unix(&socket)).await, refusal(&WAYS[1](&socket)).await];
     println!("puppet: {}", if reasons[0] == reasons[1] { reasons[0] } else { "different" });
 }
+
+#[tokio::test]
+async fn a_process_is_known_again_on_another_connection_and_no_other_is() {
+    let door = Door::open();
+    for way in WAYS {
+        let (mut program, socket) = door.caller().await;
+        let first = way(&socket);
+        let seen = attested(&first).await.seen();
+        program.tell(&format!("unix {}", door.path));
+        let again = door.accept().await;
+        assert!(seen.are_of(&*attested(&way(&again)).await));
+        // Also when the first connection is closed.
+        drop((first, socket));
+        assert!(seen.are_of(&*attested(&way(&again)).await));
+
+        let (other, socket) = door.caller().await;
+        assert_ne!(other.pid(), program.pid());
+        assert!(!seen.are_of(&*attested(&way(&socket)).await));
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_runs_another_program_is_not_known_again() {
+    let door = Door::open();
+    let (mut program, socket) = door.caller().await;
+    let seen = attested(&Caller::of_unix(&socket)).await.seen();
+    // Bound to the process, which keeps its number, its start and its connection.
+    program.become_program("/bin/cat");
+    let changed = attested(&Caller::of_unix(&socket)).await;
+    assert_eq!(changed.pids(), [program.pid()]);
+    assert!(!seen.are_of(&changed));
+}
+
+#[tokio::test]
+async fn a_process_that_becomes_another_user_is_not_known_again() {
+    if !is_root("a process becomes another user") {
+        return;
+    }
+    let door = Door::open();
+    let (mut program, socket) = door.caller().await;
+    let seen = attested(&Caller::of_unix(&socket)).await.seen();
+    program.tell("user 12345");
+    program.tell(&format!("unix {}", door.path));
+    let changed = attested(&Caller::of_unix(&door.accept().await)).await;
+    assert_eq!(changed.pids(), [program.pid()]);
+    assert!(!seen.are_of(&changed));
+}
