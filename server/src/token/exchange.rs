@@ -132,12 +132,9 @@ impl Door {
         }
         let issued = self.sign(now, &subject, act.as_ref(), caller.as_deref(), &granted, wish.requested)?;
         // Last, so that nothing else can fail once it counts as used; a token that is not handed out is none.
-        for (part, proved) in [(Part::Subject, Some(&subject)), (Part::Actor, actor.as_ref())] {
-            if let Some(proof) = proved.filter(|proved| proved.once).and_then(|proved| proved.proof.as_ref())
-            {
-                let used = self.ledger.use_once(proof).await;
-                used.map_err(|problem| TokenError::of_ledger(part, problem))?;
-            }
+        if let Some(proof) = subject.proof.as_ref().filter(|_| granted.one_time) {
+            let used = self.ledger.use_once(proof).await;
+            used.map_err(|problem| TokenError::of_ledger(Part::Subject, problem))?;
         }
         Ok(issued)
     }

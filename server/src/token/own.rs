@@ -58,7 +58,6 @@ pub(super) fn read(token: &str, issuer: &str, keys: &KeySet, now: u64) -> Result
         actor: object::<Actor>(claims, "act")?,
         may_act: object::<MayAct>(claims, "may_act")?,
         proof: Some(proof.clone()),
-        once: false,
     };
     Ok(Own { subject, proof, typ, claims: claims.clone() })
 }

@@ -91,7 +91,6 @@ impl Door {
             actor: None,
             may_act: None,
             proof: None,
-            once: false,
         }
     }
 

@@ -46,8 +46,6 @@ pub(crate) struct Subject {
     pub(crate) may_act: Option<MayAct>,
     /// What the proof is known by, where it is a token: `jti`, or a hash of the token.
     pub(crate) proof: Option<Proof>,
-    /// Whether that token counts once only.
-    pub(crate) once: bool,
 }
 
 /// Who acts for a subject (RFC 8693, section 4.1): the outermost one first.

@@ -1,1 +1,8 @@
+//! The door over its router, with real keys and real callers: this very process, by a pair of unix sockets.
 
+mod bad;
+mod exchanges;
+mod lifetimes;
+mod others;
+mod sockets;
+mod support;

@@ -43,7 +43,6 @@ fn subject(origin: Origin, name: &str) -> Subject {
         actor: None,
         may_act: None,
         proof: None,
-        once: false,
     }
 }
 
