@@ -4,6 +4,7 @@ mod certificates;
 mod open_files;
 mod signals;
 mod store;
+mod tokens;
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
@@ -17,7 +18,11 @@ use tokio::{
 use tonic::service::Routes;
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
-use self::{signals::Signals, store::Deciding};
+use self::{
+    signals::Signals,
+    store::Deciding,
+    tokens::{Beside, Tokens},
+};
 use crate::{
     admin::{self, Kept, ListenerFacts, Standing},
     attest::{Attestor, AttestorProblem},
@@ -38,6 +43,7 @@ use crate::{
     readiness::readiness,
     shares::Shares,
     snapshot::Snapshot,
+    token::{contexts::Contexts, keyring},
     verifier::PolicyFiles,
 };
 
@@ -72,6 +78,8 @@ pub(crate) enum Error {
     Metrics(#[from] metrics::Error),
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
+    #[error(transparent)]
+    TokenKeys(#[from] keyring::Error),
     #[error("a listener has ended: {0}")]
     Ended(String),
     #[error("peer lists and revocations are not followed any more: this is a mistake in altsd")]
@@ -212,10 +220,11 @@ async fn start(
         ready: ready.clone(),
     });
     let (health, follow) = health::health(ready).await;
+    let contexts = launch.token.as_ref().map(|_| Arc::new(Contexts::default()));
     let shared = Arc::new(Shared {
         current: current.clone(),
         keeper: keeper.clone(),
-        verifier,
+        verifier: verifier.clone(),
         clock: clock.clone(),
         trail: trail.clone(),
         random: random(),
@@ -223,10 +232,28 @@ async fn start(
         handshakes_of: places(launch),
         unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
-        contexts: None,
+        contexts: contexts.clone(),
     });
     let attestation = Arc::new(Attestation { attestor, workloads: launch.workloads.clone() });
     let mut opened = open_handshakers(launch, &shared, &attestation, &health)?;
+    let tokens = match (&launch.token, contexts) {
+        (Some(settings), Some(contexts)) => Some(tokens::open(
+            settings,
+            &launch.limits,
+            Beside {
+                attestation,
+                verifier,
+                ledger: deciding.ledger.clone(),
+                key_records: deciding.key_records,
+                store: deciding.store.clone(),
+                contexts,
+                issuers: Arc::new(tokens::Nobody),
+                clock: clock.clone(),
+                random: random(),
+            },
+        )?),
+        _ => None,
+    };
     if let Some(settings) = &launch.admin {
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
@@ -244,7 +271,7 @@ async fn start(
         opened.push((admin::open(settings)?, services, limits));
     }
     tokio::spawn(follow);
-    Ok((serve_all(opened, stopped), deciding.ended))
+    Ok((serve_all(opened, tokens, stopped), deciding.ended))
 }
 
 /// A socket, and what is served there.
@@ -271,15 +298,36 @@ fn open_handshakers(
     launch.listeners.iter().map(open).collect()
 }
 
-fn serve_all(opened: Vec<Opened>, stopped: &watch::Receiver<()>) -> Serving {
+fn serve_all(opened: Vec<Opened>, tokens: Option<Tokens>, stopped: &watch::Receiver<()>) -> Serving {
     let mut serving = JoinSet::new();
     for (listener, services, limits) in opened {
-        let mut stopped = stopped.clone();
-        // The channel carries nothing: its sender is dropped to stop the listeners.
-        let stop = async move { while stopped.changed().await.is_ok() {} };
-        serving.spawn(listener.serve(services, limits, stop));
+        serving.spawn(listener.serve(services, limits, stop(stopped)));
     }
+    let Some(Tokens { keyring, ended, opened }) = tokens else { return serving };
+    for (listener, router, limits) in opened {
+        let served = listener.serve_http(router, limits, stop(stopped));
+        serving.spawn(async move {
+            served.await;
+            Ok(())
+        });
+    }
+    let stop = stop(stopped);
+    serving.spawn(async move {
+        let _keyring = keyring;
+        tokio::select! {
+            // Keys would not come and go any more.
+            _ = ended => tracing::error!(reason = "token_keys_ended", "the keys of tokens are not kept any more"),
+            () = stop => {}
+        }
+        Ok(())
+    });
     serving
+}
+
+/// Resolves when listeners shall end: the channel carries nothing, its sender is dropped.
+fn stop(stopped: &watch::Receiver<()>) -> impl Future<Output = ()> + use<> {
+    let mut stopped = stopped.clone();
+    async move { while stopped.changed().await.is_ok() {} }
 }
 
 /// Places for handshakes in progress, for each account that a caller may have.
@@ -319,6 +367,9 @@ fn announce(launch: &Launch) {
     }
     if let Some(admin) = &launch.admin {
         tracing::info!(address = %admin.address, "serving operators");
+    }
+    for listener in launch.token.iter().flat_map(|token| &token.listeners) {
+        tracing::info!(address = %listener.address, attested = listener.attested, "serving tokens");
     }
     if let Some(address) = launch.metrics {
         tracing::info!(%address, "serving metrics");

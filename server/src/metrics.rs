@@ -261,6 +261,8 @@ impl Observe for Metrics {
 }
 
 /// What the writer of the policy tells.
+impl crate::token::keyring::Observe for Metrics {}
+
 impl writer::Observe for Metrics {
     fn published(&self, state: &State) {
         let counts = &state.counts;
