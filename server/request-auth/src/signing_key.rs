@@ -13,9 +13,6 @@ use crate::{
 /// The `typ` of tokens whose headers are encoded in advance: access tokens (RFC 9068) and all others.
 const USUAL_TYPES: [&str; 2] = ["at+jwt", "JWT"];
 
-/// Octets of the longest modulus that is signed with, for RSA.
-const MIN_RSA: usize = 2048 / 8;
-
 /// A private key that has been read once, and what every token that it signs begins with.
 pub struct SigningKey {
     key: PrivateKey,
@@ -33,7 +30,7 @@ pub enum KeyError {
     /// Keys of this kind are not generated here.
     #[error("{0} keys are not generated; use ES256 or EdDSA, or import a key as PKCS#8")]
     NotGenerated(Algorithm),
-    /// It is no such key.
+    /// It is no such key, or too short: RSA keys have 2048 bits or more.
     #[error("it is no PKCS#8 key for {algorithm}: {problem}")]
     Unreadable {
         /// What it should be for.
@@ -41,9 +38,6 @@ pub enum KeyError {
         /// What the crypto library says of it.
         problem: String,
     },
-    /// The modulus is too short.
-    #[error("the RSA key has {0} bits; 2048 are the least")]
-    Short(usize),
     /// The system gave no randomness.
     #[error("the system gave no randomness for a key")]
     Randomness,
@@ -59,7 +53,6 @@ impl KeyError {
             Self::Unsupported(_) => "signing_algorithm_unsupported",
             Self::NotGenerated(_) => "signing_key_not_generated",
             Self::Unreadable { .. } => "signing_key_unreadable",
-            Self::Short(_) => "signing_key_short",
             Self::Randomness => "randomness_unavailable",
             Self::Signature => "signing_failed",
         }
@@ -81,9 +74,6 @@ impl SigningKey {
     pub fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
         let key = PrivateKey::from_pkcs8(algorithm, der).ok_or(KeyError::Unsupported(algorithm))?;
         let key = key.map_err(|problem| KeyError::Unreadable { algorithm, problem })?;
-        if algorithm == Algorithm::Rs256 && key.signature_len() < MIN_RSA {
-            return Err(KeyError::Short(key.signature_len() * 8));
-        }
         let public = PublicKey::new(algorithm, &key.public());
         let headers = USUAL_TYPES.map(|typ| encoded_header(algorithm, public.kid(), typ));
         Ok(Self { key, public, headers })

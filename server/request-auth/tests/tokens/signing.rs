@@ -3,10 +3,23 @@
 use alts_request_auth::{
     Algorithm, Expected, KeyError, KeySet, PublicKey, Signed, SigningKey, Token, install_provider,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::DecodingKey;
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 
 use super::{RFC_8037_KEY, rfc_8037_key};
+
+/// A key of 1024 bits that is nobody's, as PKCS#8.
+const SHORT_RSA_KEY: &str = "MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBAMQlpZkTzjO9yH2qFQtrf2a0mRJSgwrXllY0W7HXNyPLiJthnGou\
+    hxrmf8W42q7YKqCE9cBCJeaHSv_cl1STffHVEhtkS4RY52NS5SOYkz5T9k81XEomWIsjrqLx7HP61dncJ5N_ykD7ivZ9zNYZ4sbx\
+    MqlfU_Fv627lLHng7tBzAgMBAAECgYB9ZDPA8FBZ83FAJILfkhEX70wL0oPDYp7Q7RfRUOwHDg5-hqAfoS7tm30DQXFLZRWbGGSi\
+    S6c_AC6J8tMrVj6kQmvkMY9kXOn1lW6M6P2WbAgbCO_GVlc8iU5txZjhiqfFDKtHf2jHTasnKcL1TaVliv7nUYLQ43R4VZ3307c0\
+    wQJBAPqloeYpjPYJsN3Yegygx4oxLNcyN2dK5CaeULbinZfnbvadllq7uqHz5xvKIBMGCki4Tn9LUkFSWZEteWraAQcCQQDIVgu3\
+    mNzEftlSqNQ5at3GTvDkVLQe1HERO_q0nllfAz5WT1pMmfJkCTicKxgVEhj-4DaA8XxKSCisSgD9GhY1AkB6cRVQyXV576v-A7VD\
+    m_s-L92W1oooJHalwurtHHEd9snHIZ6EfnaijPKWKbxXbrjxY0-9cX8iN-dXO1636v1bAkAYO0gpieTSI6G3vNIGq-VtUikTBSfQ\
+    PtP6SK33YNvggSzuFaUPdON7tB3TzeaYzdqWIZqWGB93gKjixgS-mIQtAkA7WLuKORqcZprzG3amNCNuzOWP_2b5lVqrS1qnIQRh\
+    6rCHHAqB_LjqzHJkXqI9cXqNIVxgg7Pi08yECZU6UO-y";
 
 const CLAIMS: &[u8] = br#"{"iss":"https://node.example","sub":"a@b","aud":"c","exp":1900000600}"#;
 
@@ -69,7 +82,7 @@ fn jsonwebtoken_verifies_what_we_sign() {
         let (key, _) = SigningKey::generate(algorithm, &random).expect("a key is generated");
         let token = key.sign("JWT", CLAIMS, &random).expect("it is signed");
         let jwk = serde_json::to_value(key.public()).and_then(serde_json::from_value).expect("it is a JWK");
-        let decoding = jsonwebtoken::DecodingKey::from_jwk(&jwk).expect("it is a key");
+        let decoding = DecodingKey::from_jwk(&jwk).expect("it is a key");
         let mut validation = jsonwebtoken::Validation::new(algorithm.as_str().parse().expect("it is known"));
         validation.validate_aud = false;
         let claims =
@@ -118,6 +131,47 @@ fn a_key_that_is_not_signed_with_here_is_refused() {
             };
             assert_eq!(reason, expected, "{algorithm} {}", hex::encode(&der[..der.len().min(8)]));
         }
+    }
+}
+
+#[test]
+fn an_rsa_key_of_1024_bits_is_refused() {
+    let der = URL_SAFE_NO_PAD.decode(SHORT_RSA_KEY).expect("it is base64url");
+    let refused = SigningKey::from_pkcs8(Algorithm::Rs256, &der).map(|_| ());
+    let problem = "TooSmall".to_owned();
+    assert_eq!(refused, Err(KeyError::Unreadable { algorithm: Algorithm::Rs256, problem }));
+}
+
+#[test]
+fn a_key_of_one_family_verifies_nothing_of_another() {
+    install_provider();
+    let random = SystemRandom::new();
+    let (key, _) = SigningKey::generate(Algorithm::Es256, &random).expect("a key is generated");
+    let jwk = serde_json::to_value(key.public()).expect("it is JSON");
+    let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("it is there"));
+    let (x, y) = (coordinate("x").expect("it is base64url"), coordinate("y").expect("it is base64url"));
+    let point = [&[4][..], &x, &y].concat();
+    let signature = super::encode(&key.signature(b"message", &random).expect("it is signed"));
+    let mac = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &point), b"message");
+    let mac = super::encode(mac.as_ref());
+    let (curve, secret) = (DecodingKey::from_ec_der(&point), DecodingKey::from_secret(&point));
+    let cases = [
+        (&signature, &curve, jsonwebtoken::Algorithm::ES256, true),
+        (&mac, &secret, jsonwebtoken::Algorithm::HS256, true),
+        (&signature, &secret, jsonwebtoken::Algorithm::ES256, false),
+        (&mac, &curve, jsonwebtoken::Algorithm::HS256, false),
+        (&signature, &curve, jsonwebtoken::Algorithm::RS256, false),
+        (&signature, &curve, jsonwebtoken::Algorithm::EdDSA, false),
+        (
+            &signature,
+            &DecodingKey::from_rsa_raw_components(&x, &[1, 0, 1]),
+            jsonwebtoken::Algorithm::ES256,
+            false,
+        ),
+    ];
+    for (signature, key, algorithm, good) in cases {
+        let found = jsonwebtoken::crypto::verify(signature, b"message", key, algorithm);
+        assert_eq!(found, Ok(good), "{key:?} {algorithm:?}");
     }
 }
 
