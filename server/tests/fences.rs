@@ -83,10 +83,23 @@ const FENCES: &[Fence] = &[
             "server/src/cli/policy/view.rs",
             "server/src/cli/revoke/view.rs",
             "server/src/cli/status/view.rs",
+            "server/src/cli/token/view.rs",
             "server/src/cli/output.rs",
         ],
         words: &["tokio", "async ", ".await"],
         but: &[],
+    },
+    // Why a token is good or bad is decided from values, and what the metadata server of a node answers.
+    Fence {
+        rooms: &["server/src/cli/token/explain", "server/src/token/metadata"],
+        words: &["tokio", "async ", ".await", "tracing", "std::fs", "File::", "std::net", "hyper", "axum"],
+        but: &[],
+    },
+    // The command line asks the token door of its own machine, and no other server over HTTP.
+    Fence {
+        rooms: ALL,
+        words: &["hyper::client", "http1::handshake"],
+        but: &["server/src/cli/token/http.rs"],
     },
     // A record and its line are values.
     Fence {

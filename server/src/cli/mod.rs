@@ -12,6 +12,7 @@ mod policy;
 mod revoke;
 mod run;
 mod status;
+mod token;
 mod validate;
 mod when;
 mod whoami;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Certs(certs::Args),
     Policy(policy::Args),
     Revoke(revoke::Args),
+    Token(token::Args),
     Status(status::Args),
     Audit(audit::Args),
     Ca(ca::Args),
@@ -68,6 +70,7 @@ impl Command {
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
+            Self::Token(args) => return Ok(runtime()?.block_on(token::run(args, now()))?),
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
@@ -107,6 +110,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Revoke(#[from] revoke::Error),
     #[error(transparent)]
+    Token(#[from] token::Error),
+    #[error(transparent)]
     Status(#[from] status::Error),
     #[error(transparent)]
     Audit(#[from] audit::Error),
@@ -131,6 +136,7 @@ impl Error {
             | Self::Certs(_)
             | Self::Policy(_)
             | Self::Revoke(_)
+            | Self::Token(_)
             | Self::Status(_)
             | Self::Audit(_)
             | Self::Ca(_)
