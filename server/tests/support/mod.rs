@@ -6,6 +6,7 @@ pub(crate) mod admin;
 pub(crate) mod daemon;
 pub(crate) mod files;
 pub(crate) mod handshake;
+pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod raw;

@@ -1,0 +1,327 @@
+//! The token door of a real daemon: who gets tokens of what, and what ends them.
+
+mod support;
+
+use std::{fs, os::unix::net::UnixStream, os::unix::process::CommandExt, process::Stdio};
+
+use alts_proto::gcp::HandshakerResult;
+use alts_request_auth::{Algorithm, SecureRandom, SigningKey};
+use nix::unistd::{geteuid, getuid};
+use ring::rand::SystemRandom;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use self::support::{
+    daemon::wait_for,
+    handshake::call,
+    node::{NOBODY, Node, output},
+    pki::write,
+};
+
+const ISSUER: &str = "https://tokens.x.example";
+const CART: &str = "https://cart.x.example";
+const IDP: &str = "https://idp.example";
+
+/// A node with a token door, and an issuer beside it that it trusts.
+struct Door {
+    node: Node,
+    idp: SigningKey,
+}
+
+impl Door {
+    fn open() -> Self {
+        Self::open_with("")
+    }
+
+    /// With more behind its configuration.
+    fn open_with(more: &str) -> Self {
+        let (idp, _) = SigningKey::generate(Algorithm::Es256, random()).expect("there is randomness");
+        let directory = tempfile::tempdir().expect("there is room");
+        let config = config(&directory, &idp, more);
+        let node = Node::start_in(directory, &config);
+        wait_for("the token door", || UnixStream::connect(node.at("token.sock")).ok());
+        Self { node, idp }
+    }
+
+    /// Ends the daemon, and starts it again.
+    fn again(self) -> Self {
+        let config = config(&self.node.directory, &self.idp, "");
+        let node = self.node.again(&config);
+        wait_for("the token door", || UnixStream::connect(node.at("token.sock")).ok());
+        Self { node, idp: self.idp }
+    }
+
+    /// Exit code and output of `altsd token …`, with a token on its standard input.
+    fn token(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+        let mut command = self.node.command(&[&["token"], arguments].concat());
+        command.args(["--socket", &format!("unix:{}", self.node.at("token.sock").display())]);
+        if !input.is_empty() {
+            let file = self.node.at("input.jwt");
+            fs::write(&file, input).expect("there is room");
+            command.stdin(Stdio::from(fs::File::open(file).expect("it was written")));
+        }
+        output(command)
+    }
+
+    fn mint(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.token(&[&["mint", "--audience", CART], arguments].concat(), "");
+        assert_eq!(code, Some(0), "{stderr}\n{}", self.node.log());
+        stdout.trim().to_owned()
+    }
+
+    fn claims(&self, token: &str) -> Value {
+        let (code, stdout, stderr) = self.token(&["verify", "--audience", CART, "--output", "json"], token);
+        assert_eq!(code, Some(0), "{stderr}");
+        let answer: Value = serde_json::from_str(&stdout).expect("it is JSON");
+        answer.get("claims").cloned().unwrap_or(answer)
+    }
+
+    /// A token of the other issuer for the subject.
+    fn of_idp(&self, subject: &str, id: &str) -> String {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("it is later").as_secs();
+        let claims = json!({
+            "iss": IDP, "sub": subject, "aud": ISSUER, "exp": now + 300, "iat": now, "jti": id,
+        });
+        self.idp.sign("JWT", claims.to_string().as_bytes(), random()).expect("there is randomness")
+    }
+
+    fn is_active(&self, token: &str) -> bool {
+        self.token(&["introspect"], token).0 == Some(0)
+    }
+}
+
+fn config(directory: &TempDir, idp: &SigningKey, more: &str) -> String {
+    let keys = json!({ "keys": [idp.public()] });
+    write(directory.path(), "idp.json", &keys.to_string());
+    format!(
+        r#"
+[signing_service]
+authorities = ["x.example"]
+[[workload]]
+service_accounts = ["ours@x.example", "other@x.example"]
+selectors = ["uid:{}"]
+[[workload]]
+service_account = "theirs@x.example"
+selectors = ["uid:{NOBODY}"]
+[token]
+issuer = "{ISSUER}"
+[[token.listener]]
+address = "unix:{}"
+mode = "0666"
+[[token.trusted_issuer]]
+issuer = "{IDP}"
+jwks_file = "idp.json"
+[[token.rule]]
+issuers = ["local"]
+subjects = ["*@x.example"]
+audiences = ["{CART}", "{ISSUER}"]
+scopes = ["read"]
+[[token.rule]]
+issuers = ["alts"]
+subjects = ["other@x.example"]
+actors = ["ours@x.example"]
+audiences = ["{CART}"]
+[[token.rule]]
+issuers = ["{IDP}"]
+subjects = ["once-*"]
+impersonation = true
+audiences = ["{CART}"]
+one_time = true
+[[token.rule]]
+issuers = ["{IDP}"]
+subjects = ["*"]
+callers = ["ours@x.example"]
+impersonation = true
+audiences = ["{CART}"]
+{more}"#,
+        getuid(),
+        directory.path().join("token.sock").display(),
+    )
+}
+
+fn random() -> &'static dyn SecureRandom {
+    static RANDOM: std::sync::LazyLock<SystemRandom> = std::sync::LazyLock::new(SystemRandom::new);
+    &*RANDOM
+}
+
+fn kid(token: &str) -> String {
+    let token = alts_request_auth::Token::parse(token).expect("it is a token");
+    token.header().kid().expect("it has one").to_owned()
+}
+
+#[test]
+fn a_workload_gets_a_token_about_itself_that_its_key_set_verifies() {
+    let door = Door::open();
+    let claims = door.claims(&door.mint(&["--scope", "read", "--scope", "write"]));
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!(ISSUER), &json!("ours@x.example")));
+    assert_eq!((&claims["aud"], &claims["scope"]), (&json!(CART), &json!("read")));
+    assert_eq!(claims["exp"].as_u64().expect("a number") - claims["iat"].as_u64().expect("a number"), 600);
+    let other = door.claims(&door.mint(&["--as", "other@x.example"]));
+    assert_eq!(other["sub"], json!("other@x.example"));
+}
+
+#[test]
+fn a_workload_gets_no_token_of_another_account_or_for_another_audience() {
+    let door = Door::open();
+    let cases: [(&[&str], &str); 4] = [
+        (&["mint", "--audience", CART, "--as", "theirs@x.example"], "local_identity_not_owned"),
+        (&["mint", "--audience", "https://bank.example"], "token_audience_denied"),
+        (&["mint"], "token_audience_missing"),
+        (&["mint", "--audience", CART, "--audience", ISSUER], "token_audiences_many"),
+    ];
+    for (arguments, reason) in cases {
+        let (code, stdout, stderr) = door.token(arguments, "");
+        assert_eq!((code, &*stdout), (Some(1), ""), "{arguments:?}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_program_that_is_no_workload_gets_nothing() {
+    if !geteuid().is_root() {
+        return println!("skipped: to run programs as other users is for root");
+    }
+    let door = Door::open();
+    let socket = format!("unix:{}", door.node.at("token.sock").display());
+    let arguments = ["token", "mint", "--audience", CART, "--socket", &socket];
+    for (uid, reason) in [(61_003, "workload_unknown"), (NOBODY, "")] {
+        let mut command = door.node.command_of_anybody(&arguments);
+        command.uid(uid).gid(uid);
+        let (code, stdout, stderr) = output(command);
+        assert_eq!(code, Some(i32::from(!reason.is_empty())), "{stderr}");
+        assert_eq!(stdout.is_empty(), !reason.is_empty());
+        assert!(stderr.contains(reason), "{stderr}");
+    }
+}
+
+#[test]
+fn a_token_of_a_trusted_issuer_is_exchanged_by_the_callers_of_its_rule() {
+    let door = Door::open();
+    let arguments = ["exchange", "--subject-token-type", "jwt", "--audience", CART];
+    let (code, stdout, stderr) = door.token(&arguments, &door.of_idp("alice", "1"));
+    assert_eq!(code, Some(0), "{stderr}");
+    let claims = door.claims(stdout.trim());
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("alice"), &json!("ours@x.example")));
+    assert!(claims["exp"].as_u64() <= claims["iat"].as_u64().map(|at| at + 300), "{claims}");
+    for wrong in ["alice", "a.b.c", &door.of_idp("alice", "1").replace('.', "A.")] {
+        assert_eq!(door.token(&arguments, wrong).0, Some(1), "{wrong}");
+    }
+}
+
+#[test]
+fn a_token_that_counts_once_is_exchanged_once_also_after_a_restart() {
+    let arguments = ["exchange", "--subject-token-type", "jwt", "--audience", CART];
+    let door = Door::open();
+    let token = door.of_idp("once-alice", "1");
+    assert_eq!(door.token(&arguments, &token).0, Some(0));
+    let (code, _, stderr) = door.token(&arguments, &token);
+    assert!(code == Some(1) && stderr.contains("token_used"), "{stderr}");
+    let door = door.again();
+    let (code, _, stderr) = door.token(&arguments, &token);
+    assert!(code == Some(1) && stderr.contains("token_used"), "{stderr}");
+    assert_eq!(door.token(&arguments, &door.of_idp("once-alice", "2")).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handle_of_a_handshake_is_exchanged_by_the_process_that_did_it_alone() {
+    let door = Door::open();
+    let [of_client, _] =
+        call(&door.node, "ours@x.example", "other@x.example", "").await.expect("they may meet");
+    let handle = handle(&of_client);
+    // This process did the handshake, and altsd token is another one.
+    let arguments = ["exchange", "--subject-token-type", "alts-context", "--audience", CART];
+    let (code, _, stderr) = door.token(&arguments, &handle);
+    assert!(code == Some(1) && stderr.contains("context_unknown"), "{stderr}");
+
+    let (status, answer) = support::http::exchange(
+        &door.node.at("token.sock"),
+        &[
+            ("subject_token_type", "urn:altsd:token-type:alts-context"),
+            ("subject_token", &handle),
+            ("audience", CART),
+        ],
+    );
+    assert_eq!(status, 200, "{answer}\n{}", door.node.log());
+    let claims = door.claims(answer["access_token"].as_str().expect("it is there"));
+    assert_eq!(claims["sub"], json!("other@x.example"));
+    assert_eq!(claims["act"], json!({"iss": ISSUER, "sub": "ours@x.example"}));
+
+    for wrong in [format!("{handle}A"), handle[1..].to_owned(), "A".repeat(43)] {
+        let (status, answer) = support::http::exchange(
+            &door.node.at("token.sock"),
+            &[("subject_token_type", "urn:altsd:token-type:alts-context"), ("subject_token", &wrong)],
+        );
+        assert_eq!((status, &answer["error"]), (400, &json!("invalid_request")), "{answer}");
+    }
+}
+
+fn handle(result: &HandshakerResult) -> String {
+    let peer = result.peer_identity.as_ref().expect("there is a peer");
+    peer.attributes.get("altsd.context").expect("there is a handle").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_revoked_after_its_handshake_is_nobodys_subject() {
+    let door = Door::open();
+    let [of_client, _] =
+        call(&door.node, "ours@x.example", "other@x.example", "").await.expect("they may meet");
+    let revoked = ["revoke", "account", "other@x.example", "--reason", "a test"];
+    assert_eq!(door.node.ask(&revoked).0, Some(0));
+    let (status, answer) = support::http::exchange(
+        &door.node.at("token.sock"),
+        &[
+            ("subject_token_type", "urn:altsd:token-type:alts-context"),
+            ("subject_token", &handle(&of_client)),
+            ("audience", CART),
+        ],
+    );
+    let description = answer["error_description"].as_str().unwrap_or_default();
+    assert!(status == 400 && description.contains("account_revoked"), "{answer}");
+    let (code, _, stderr) = door.token(&["mint", "--audience", CART, "--as", "other@x.example"], "");
+    assert!(code == Some(1) && stderr.contains("account_revoked"), "{stderr}");
+}
+
+#[test]
+fn a_revoked_token_counts_no_more_also_after_a_restart() {
+    let door = Door::open();
+    let (kept, revoked) = (door.mint(&[]), door.mint(&[]));
+    assert!(door.is_active(&kept) && door.is_active(&revoked));
+    assert_eq!(door.token(&["revoke"], &revoked).0, Some(0));
+    assert!(door.is_active(&kept) && !door.is_active(&revoked));
+    let door = door.again();
+    assert!(door.is_active(&kept) && !door.is_active(&revoked));
+}
+
+#[test]
+fn the_signing_key_outlives_the_daemon() {
+    let door = Door::open();
+    let before = door.mint(&[]);
+    let door = door.again();
+    assert_eq!(kid(&before), kid(&door.mint(&[])));
+    assert!(door.is_active(&before));
+}
+
+#[test]
+fn no_log_holds_a_token_or_a_key() {
+    let door = Door::open();
+    let subject = door.of_idp("alice", "1");
+    let arguments = ["exchange", "--subject-token-type", "jwt", "--audience", CART];
+    let (_, exchanged, _) = door.token(&arguments, &subject);
+    let minted = door.mint(&[]);
+    door.token(&["revoke"], &minted);
+    door.token(&arguments, &subject.replace('.', "A."));
+    let log = door.node.log();
+    assert!(log.contains("token issued") && log.contains("token refused"), "{log}");
+    for token in [&subject, exchanged.trim(), &minted] {
+        for part in token.split('.').filter(|part| part.len() > 16) {
+            assert!(!log.contains(part), "{log}");
+        }
+    }
+    let directory = door.node.at("state").join("token-keys");
+    for file in fs::read_dir(directory).expect("it is there").flatten() {
+        let text = fs::read_to_string(file.path()).unwrap_or_default();
+        for word in text.split('"').filter(|word| word.len() > 100) {
+            assert!(!log.contains(word), "the private key is in the log");
+        }
+    }
+}
