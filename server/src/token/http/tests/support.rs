@@ -334,7 +334,7 @@ impl World {
     /// A TCP listener of the door that does not attest.
     pub(super) fn tcp(&self) -> Client {
         let address = Address::Tcp("127.0.0.1:8081".parse().expect("it is an address"));
-        Client { router: self.router(&address, false), caller: None, _connection: None }
+        Client::of(self.router(&address, false))
     }
 
     pub(super) fn router(&self, address: &Address, attests: bool) -> Router {
@@ -400,7 +400,7 @@ fn verifier(revoked: Option<&str>, contact: Contact, clock: Arc<dyn Clock>) -> V
 /// A program at the door.
 pub(super) struct Client {
     router: Router,
-    caller: Option<Caller>,
+    pub(super) caller: Option<Caller>,
     _connection: Option<(UnixStream, UnixStream)>,
 }
 
@@ -440,6 +440,11 @@ impl Answer {
 }
 
 impl Client {
+    /// One of whom nothing is known.
+    pub(super) fn of(router: Router) -> Self {
+        Self { router, caller: None, _connection: None }
+    }
+
     /// Any request. On a unix socket and elsewhere the host is `localhost`, if none is given.
     pub(super) async fn send(&self, request: hyper::http::request::Builder, body: impl Into<Body>) -> Answer {
         let mut request: Request<Body> = request.body(body.into()).expect("it is a request");
