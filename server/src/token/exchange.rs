@@ -35,6 +35,8 @@ pub(crate) struct Wish {
     /// Audiences and resources; the rule's default, if there are none.
     pub(crate) targets: Vec<String>,
     pub(crate) scopes: Vec<String>,
+    /// Whether the token says the mail account of its subject once more, as `email`.
+    pub(crate) with_email: bool,
 }
 
 /// Who acts from now on: outermost of the new token, and the only one whom rules look at.
@@ -88,8 +90,8 @@ impl Door {
             None => None,
         };
         let ExchangeRequest { requested, targets, scopes, .. } = request;
-        self.issue(who, subject, actor, &Wish { requested, targets, scopes: scopes.unwrap_or_default() })
-            .await
+        let wish = Wish { requested, targets, scopes: scopes.unwrap_or_default(), with_email: false };
+        self.issue(who, subject, actor, &wish).await
     }
 
     /// Decides, and signs.
@@ -130,7 +132,7 @@ impl Door {
                 return Err(TokenError::EndsTooSoon { part, least: LEAST_LEFT });
             }
         }
-        let issued = self.sign(now, &subject, act.as_ref(), caller.as_deref(), &granted, wish.requested)?;
+        let issued = self.sign(now, &subject, act.as_ref(), caller.as_deref(), &granted, wish)?;
         // Last, so that nothing else can fail once it counts as used; a token that is not handed out is none.
         if let Some(proof) = subject.proof.as_ref().filter(|_| granted.one_time) {
             let used = self.ledger.use_once(proof).await;
@@ -146,7 +148,7 @@ impl Door {
         act: Option<&Actor>,
         caller: Option<&str>,
         granted: &Granted,
-        requested: Requested,
+        wish: &Wish,
     ) -> Result<Issued, TokenError> {
         let left = subject.expires.map_or(u64::MAX, |expires| expires.saturating_sub(now));
         let most = granted.max_lifetime.min(self.settings.max_lifetime);
@@ -157,6 +159,7 @@ impl Door {
             TokenError::unavailable("randomness_unavailable", text, String::new())
         })?;
         let claims = Claims::of(Facts {
+            with_email: wish.with_email,
             issuer: &self.settings.issuer,
             subject: &subject.name,
             audiences: &granted.audiences,
@@ -167,7 +170,7 @@ impl Door {
             lifetime,
             id,
         });
-        let token = self.keys.sign(requested.typ(), &claims.to_json())?;
+        let token = self.keys.sign(wish.requested.typ(), &claims.to_json())?;
         tracing::info!(
             subject = claims.sub,
             audience = claims.aud.join(" "),
@@ -178,7 +181,7 @@ impl Door {
             seconds = lifetime,
             "token issued"
         );
-        Ok(Issued { token, requested, lifetime, scopes: granted.scopes.clone() })
+        Ok(Issued { token, requested: wish.requested, lifetime, scopes: granted.scopes.clone() })
     }
 
     /// Who acts: the actor, or who acts for that one already; without an actor, the account that met the peer of a

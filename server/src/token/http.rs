@@ -2,6 +2,7 @@
 
 mod answer;
 mod hosts;
+mod metadata;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use axum::{
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -57,7 +58,7 @@ pub(crate) fn router(door: Arc<Door>, entrance: Entrance) -> Router {
     let discovery_etag = format!("\"{}\"", hex::encode(&sha256(&discovery)[..16]));
     let front = Arc::new(Front { door, entrance, discovery, discovery_etag });
     let (token, keys, document) = (posted(post(token)), got(get(keys)), got(get(document)));
-    Router::new()
+    let router = Router::new()
         .route("/token", token.clone())
         .route("/v1/token", token)
         .route("/introspect", posted(post(introspect)))
@@ -65,7 +66,11 @@ pub(crate) fn router(door: Arc<Door>, entrance: Entrance) -> Router {
         .route("/jwks", keys.clone())
         .route("/.well-known/jwks.json", keys)
         .route("/.well-known/openid-configuration", document.clone())
-        .route("/.well-known/oauth-authorization-server", document)
+        .route("/.well-known/oauth-authorization-server", document);
+    // It is for nobody but the callers themselves, and so it is not there where nobody tells who calls.
+    let paths = if front.entrance.attests { &metadata::PATHS[..] } else { &[] };
+    let router = paths.iter().fold(router, |router, path| router.route(path, any(metadata::answer)));
+    router
         .fallback(async || answer::refusal(&TokenError::Path))
         .layer(from_fn_with_state(front.clone(), guard))
         .with_state(front)

@@ -27,6 +27,9 @@ pub(crate) struct Claims<'a> {
     pub(crate) scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) act: Option<&'a Actor>,
+    /// The subject once more. It does not say `email_verified`: nobody has sent a mail there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<&'a str>,
 }
 
 /// What the claims are made of.
@@ -39,6 +42,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) actor: Option<&'a Actor>,
     /// The account of the caller, if it has one.
     pub(crate) caller: Option<&'a str>,
+    /// Whether the subject is told as `email` too, if it is a mail account.
+    pub(crate) with_email: bool,
     /// In seconds since 1970.
     pub(crate) now: u64,
     /// In seconds.
@@ -64,6 +69,7 @@ impl<'a> Claims<'a> {
             azp: client,
             scope: facts.scopes.join(" "),
             act: facts.actor,
+            email: Some(facts.subject).filter(|subject| facts.with_email && is_mail(subject)),
         }
     }
 
@@ -71,6 +77,11 @@ impl<'a> Claims<'a> {
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers under names of their own have a JSON")
     }
+}
+
+/// Whether an account is a mail account rather than a SPIFFE ID.
+fn is_mail(account: &str) -> bool {
+    account.contains('@') && !account.contains("://")
 }
 
 fn one_or_many<S: Serializer>(audiences: &[String], serializer: S) -> Result<S::Ok, S::Error> {
@@ -94,6 +105,7 @@ mod tests {
             scopes,
             actor: None,
             caller: None,
+            with_email: false,
             now: 1_000,
             lifetime: 600,
             id: [0xff; 16],
@@ -120,6 +132,20 @@ mod tests {
         let both = ["a".to_owned(), "b".to_owned()];
         let claims = json_of(facts(&both, &both));
         assert_eq!((&claims["aud"], &claims["scope"]), (&json!(["a", "b"]), &json!("a b")));
+    }
+
+    #[test]
+    fn the_email_is_the_subject_where_that_is_one_and_it_is_wanted() {
+        let audiences = ["a".to_owned()];
+        for (subject, with_email, email) in [
+            ("orders@shop.example", true, json!("orders@shop.example")),
+            ("orders@shop.example", false, Value::Null),
+            ("spiffe://shop.example/orders", true, Value::Null),
+            ("system:serviceaccount:shop:orders", true, Value::Null),
+        ] {
+            let claims = json_of(Facts { subject, with_email, ..facts(&audiences, &[]) });
+            assert_eq!((&claims["email"], &claims["email_verified"]), (&email, &Value::Null));
+        }
     }
 
     #[test]

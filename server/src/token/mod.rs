@@ -5,7 +5,7 @@
 //! `own` where that is a token of ours; `rule` who gets which tokens; `exchange` decides and signs the claims of `mint`;
 //! `error` is the one table of refusals. `parts` is what they ask of the rooms beside them: `keys` decides when signing
 //! keys come and go, and `keyring` keeps them; `ledger` knows what is revoked and used; `contexts` which handshakes have
-//! finished here.
+//! finished here. `metadata` is what programs with Google's libraries ask for the same tokens.
 
 pub(crate) mod contexts;
 mod discovery;
@@ -17,6 +17,7 @@ mod introspect;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+mod metadata;
 mod mint;
 mod own;
 pub(crate) mod parts;

@@ -3,6 +3,7 @@
 mod bad;
 mod exchanges;
 mod lifetimes;
+mod metadata;
 mod others;
 mod sockets;
 mod support;
