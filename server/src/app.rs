@@ -306,7 +306,14 @@ fn serve_all(opened: Vec<Opened>, tokens: Option<Tokens>, stopped: &watch::Recei
     let Some(Tokens { keyring, ended, opened }) = tokens else { return serving };
     for (listener, router, limits) in opened {
         let served = listener.serve_http(router, limits, stop(stopped));
+        let (keyring, stop) = (keyring.clone(), stop(stopped));
         serving.spawn(async move {
+            // Whoever comes earlier waits in the socket: for a token, or for a set that is not empty.
+            tokio::select! {
+                () = keyring.turn() => {}
+                () = stop => return Ok(()),
+            }
+            drop(keyring);
             served.await;
             Ok(())
         });

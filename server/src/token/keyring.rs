@@ -226,8 +226,8 @@ impl Keyring {
         self.ask(|answer| Command::Retire { kid, answer }).await
     }
 
-    /// Does what is due now, and waits for it: for tests, which move the clock.
-    #[cfg(test)]
+    /// Waits until what is due now is done: after the start, until there is a set to publish. That the store does not
+    /// answer delays it for seconds.
     pub(crate) async fn turn(&self) {
         let (answer, done) = oneshot::channel();
         let _ = self.commands.send(Command::Turn { answer }).await;

@@ -52,7 +52,6 @@ pub(super) enum Command {
         kid: String,
         answer: oneshot::Sender<Result<Changed, ChangeError>>,
     },
-    #[cfg(test)]
     Turn {
         answer: oneshot::Sender<()>,
     },

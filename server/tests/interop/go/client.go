@@ -26,6 +26,8 @@ type result struct {
 	Connections int    `json:"connections,omitempty"`
 	Code        string `json:"code,omitempty"`
 	Error       string `json:"error,omitempty"`
+
+	Authorization string `json:"authorization,omitempty"`
 }
 
 // seen is what one reply tells: the account and the connection as the server
@@ -33,6 +35,9 @@ type result struct {
 type seen struct{ account, connection, server string }
 
 func runClient(opts options) result {
+	if opts.testCase == "token" {
+		return tokenCall(opts)
+	}
 	cases := map[string]func(options) ([]seen, error){
 		"unary": unaryCase, "stream": streamCase, "many": manyCase,
 	}

@@ -28,6 +28,7 @@ type options struct {
 	serviceAccounts                                  list
 	connections                                      int
 	deadline                                         time.Duration
+	tokenExchange, subjectToken, audience            string
 }
 
 func main() {
@@ -63,10 +64,13 @@ func parseOptions(arguments []string) options {
 	flags.StringVar(&opts.listen, "listen", "", "address to serve on")
 	flags.StringVar(&opts.target, "target", "", "address to call")
 	flags.StringVar(&opts.handshaker, "handshaker", "", "metadata, none, HOST:PORT or unix:/path")
-	flags.StringVar(&opts.testCase, "case", "", "unary, stream, many or again")
+	flags.StringVar(&opts.testCase, "case", "", "unary, stream, many, again or token")
 	flags.StringVar(&opts.expectPeer, "expect-peer", "", "account the server has to see")
 	flags.Var(&opts.serviceAccounts, "service-account", "account the server may have, repeatable")
 	flags.IntVar(&opts.connections, "connections", 100, "connections of the case many")
+	flags.StringVar(&opts.tokenExchange, "token-exchange", "", "URL where calls get a token to carry")
+	flags.StringVar(&opts.subjectToken, "subject-token", "", "file with the JWT that is given for it")
+	flags.StringVar(&opts.audience, "audience", "", "whom the token is for")
 	seconds := flags.Float64("deadline", 15, "seconds for each call")
 	_ = flags.Parse(arguments) // ExitOnError: it does not return one
 	opts.deadline = time.Duration(*seconds * float64(time.Second))

@@ -48,7 +48,7 @@ func answerOne(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryS
 		return nil, err
 	}
 	reply := answer(ctx, payload)
-	return &reply, nil
+	return &reply, showAuthorization(ctx)
 }
 
 func answerAll(_ any, stream grpc.ServerStream) error {

@@ -12,6 +12,7 @@ from .process import Child, ChildFailed, finish
 BUILD_SECONDS = 1800
 PORT = 8080  # grpc core knows no other
 FOR_LISTED = 7  # addresses for the daemon with peer lists
+FOR_TOKENS = 5  # and for those that issue tokens
 
 
 def build(repository):
@@ -51,7 +52,7 @@ class Handshakers:
     """One daemon with an address for every identity, and one of another authority."""
 
     def __init__(self, binary, directory):
-        self._block = free_block(len(IDENTITIES) + 4 + FOR_LISTED)
+        self._block = free_block(len(IDENTITIES) + 4 + FOR_LISTED + FOR_TOKENS)
         self.addresses = {name: self._tcp(i) for i, name in enumerate(IDENTITIES)}
         self.addresses["go-unix"] = f"unix:{directory}/go.sock"
         # grpc core, and with it Envoy, sends the socket's path as the authority of its request. Rust's
@@ -61,7 +62,8 @@ class Handshakers:
         self.dev_address = self._tcp(len(IDENTITIES) + 1)
         self.dead_address = self._tcp(len(IDENTITIES) + 2)
         self.attested_address = self._tcp(len(IDENTITIES) + 3)
-        self.listed_addresses = [self._tcp(len(IDENTITIES) + 4 + i) for i in range(FOR_LISTED)]
+        others = [self._tcp(len(IDENTITIES) + 4 + i) for i in range(FOR_LISTED + FOR_TOKENS)]
+        self.listed_addresses, self.token_addresses = others[:FOR_LISTED], others[FOR_LISTED:]
 
         self.main = self._start("altsd", binary, directory, IDENTITIES.values(), ["root.pem"])
         try:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-from . import lists, play
+from . import exchanges, lists, play, verifiers
 
 PEERS = ("python", "go", "java", "envoy")
 
@@ -26,7 +26,7 @@ class Case:
 
 
 def all_cases():
-    return [*pair_cases(), *peer_cases(), *list_cases(), *single_cases()]
+    return [*pair_cases(), *peer_cases(), *list_cases(), *token_cases(), *single_cases()]
 
 
 def pair_cases():
@@ -82,6 +82,39 @@ def list_cases():
     for name, (run, peers) in LISTS.items():
         for peer in peers:
             yield Case(f"{peer}→{peer}", name, (peer,), partial(run, peer=peer))
+
+
+VERIFIER = {
+    "expired": verifiers.expired,
+    "wrong-audience": verifiers.wrong_audience,
+    "unknown-key": verifiers.unknown_key,
+    "forged": verifiers.forged,
+    "missing": verifiers.missing,
+    "emergency-rotation": verifiers.emergency,
+}
+
+
+def token_cases():
+    for kind in ("ES256", "EdDSA", "RS256"):
+        yield Case("tokens→envoy", kind, ("envoy",), partial(verifiers.minted, kind=kind))
+    for name, run in VERIFIER.items():
+        yield Case("tokens→envoy", name, ("envoy",), run)
+    for name, run in verifiers.POLICIES.items():
+        yield Case("tokens→istio", name, ("envoy", "tokens"), run)
+    for name in ("sts-client", "identity-pool"):
+        run = partial(exchanges.from_presented, client=name)
+        yield Case("google→tokens", name, ("envoy", "tokens"), run)
+    for name in ("compute-engine", "fetch-id-token"):
+        run = partial(exchanges.from_metadata, client=name)
+        yield Case("google→tokens", name, ("envoy", "tokens"), run)
+    for name in ("public", "confidential"):
+        run = partial(exchanges.from_presented, client=name)
+        yield Case("authlib→tokens", name, ("envoy", "tokens"), run)
+    yield Case("go→tokens", "sts", ("go", "envoy", "exec"), exchanges.go_sts)
+    yield Case("envoy→tokens", "sts", ("envoy", "tokens"), exchanges.core_sts)
+    yield Case("envoy→tokens", "metadata", ("envoy",), exchanges.envoy_metadata)
+    yield Case("python→tokens", "handshake", ("tokens", "go", "envoy", "exec", "root"), exchanges.handshake)
+    yield Case("tokens→spiffe", "svid", ("envoy", "tokens", "vectors"), exchanges.svid)
 
 
 def single_cases():

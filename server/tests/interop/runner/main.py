@@ -10,7 +10,7 @@ from pathlib import Path
 from . import altsd
 from .build import HERE, Missing
 from .cases import all_cases
-from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer, StepCa
+from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer, StepCa, TokenPrograms
 from .process import ChildFailed
 from .play import Failure
 from .world import World
@@ -26,6 +26,10 @@ def main():
     if args.list:
         print("\n".join(case.id for case in cases))
         return 0
+    if not has_vectors() and os.environ.get("CI") != "true":
+        for case in (case for case in cases if "vectors" in case.peers):
+            say("left", case, "ALTSD_VECTORS names no directory of test vectors; CI demands one")
+        cases = [case for case in cases if "vectors" not in case.peers]
     # An end from outside has to run the clean-up as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     binary = args.altsd.resolve() if args.altsd else altsd.build(REPOSITORY)
@@ -82,7 +86,7 @@ def run(cases, binary, cache, demand_all):
 
 def all_peers():
     python = PythonPeer()
-    return {peer.name: peer for peer in (python, GoPeer(), JavaPeer(), EnvoyPeer(python), StepCa())}
+    return {peer.name: peer for peer in (python, GoPeer(), JavaPeer(), EnvoyPeer(python), StepCa(), TokenPrograms())}
 
 
 def prepare(peers, cases, cache, world):
@@ -98,9 +102,15 @@ def prepare(peers, cases, cache, world):
             missing[name] = reason
     if wanted & NEED_EXEC and (reason := altsd.exec_refusal(world.binary, world.directory)):
         missing.update(dict.fromkeys(NEED_EXEC & wanted, reason))
+    if "vectors" in wanted and not has_vectors():
+        missing["vectors"] = "ALTSD_VECTORS names no directory of test vectors"
     if "root" in wanted and os.geteuid() != 0:
         missing["root"] = "a name server of one's own, on port 53, and programs of other users are for root"
     return missing
+
+
+def has_vectors():
+    return os.path.isdir(os.environ.get("ALTSD_VECTORS", ""))
 
 
 def play(case, world, missing):

@@ -47,13 +47,14 @@ class Call:
     deadline: float = 15.0
     environment: dict = field(default_factory=dict)
     prefix: tuple = ()  # words before the command
+    tokens: tuple = ()  # where it gets tokens that it shows the server, and in exchange for which one
 
     def arguments(self):
         words = ["client", "--target", self.target, "--case", self.case,
                  "--expect-peer", self.expect_peer, "--deadline", self.deadline]
         for account in self.service_accounts:
             words += ["--service-account", account]
-        return words
+        return [*words, *self.tokens]
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,29 @@ class StepCa:
         self.program = build.step(cache)
 
 
+class TokenPrograms:
+    """No peer: Python programs that get tokens, and what else needs more than the standard library."""
+
+    name = "tokens"
+
+    def prepare(self, cache):
+        self.interpreter = build.python_environment(cache, "token") / "bin/python"
+
+    def command(self, program, words):
+        return [self.interpreter, build.HERE / "token" / program, *words]
+
+    def output(self, world, program, words, environment=None):
+        """What a program prints that has to succeed."""
+        child = world.start(program, self.command(program, words), environment)
+        try:
+            code = child.wait(CLIENT_SECONDS)
+        finally:
+            child.stop()
+        if code != 0:
+            raise ChildFailed(f"{child.name} ended with {code}{child.tail()}")
+        return child.out.read_text()
+
+
 class EnvoyPeer:
     """Envoy beside a Python program that speaks plaintext with it."""
 
@@ -251,11 +275,15 @@ class EnvoyPeer:
     def _start(self, world, side, target, handshaker, peers, environment):
         host, port = target.rsplit(":", 1)
         template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
-        config = world.file(f"envoy-{side}.yaml")
-        config.write_text(template.substitute(
-            target_host=host, target_port=port, handshaker=handshaker, peers=json.dumps(list(peers))))
-        admin = world.file(f"envoy-{side}.admin")
-        child = world.start(f"envoy-{side}", [
+        return self.start(world, side, template.substitute(
+            target_host=host, target_port=port, handshaker=handshaker, peers=json.dumps(list(peers))), environment)
+
+    def start(self, world, name, configuration, environment=None):
+        """An Envoy with this configuration, as YAML or JSON, and the address of its listener."""
+        config = world.file(f"envoy-{name}.yaml")
+        config.write_text(configuration)
+        admin = world.file(f"envoy-{name}.admin")
+        child = world.start(f"envoy-{name}", [
             self._program, "-c", config, "--admin-address-path", admin, "--disable-hot-restart",
             "--concurrency", "2", "-l", "warning", "--component-log-level", "connection:debug",
         ], environment)
@@ -268,12 +296,15 @@ class EnvoyPeer:
 
 def ingress_address(child, admin):
     child.wait_until(lambda: admin.exists() and admin.read_text().strip(), "started")
-    url = f"http://{admin.read_text().strip()}/listeners?format=json"
+    base = f"http://{admin.read_text().strip()}"
     found = []
 
     def ask():
         try:
-            with opener().open(url, timeout=10) as reply:
+            # A listener has its address before it accepts anything; what is not ready is answered with 503.
+            with opener().open(f"{base}/ready", timeout=10):
+                pass
+            with opener().open(f"{base}/listeners?format=json", timeout=10) as reply:
                 found[:] = json.load(reply).get("listener_statuses", [])
         except OSError:
             return False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .altsd import Daemon, Handshakers
 from .attested import Attested
+from .doors import Doors
 from .listed import Listed
 from .peers import Call, Handshaker, Offer
 from .pki import IDENTITIES, Authority
@@ -28,6 +29,8 @@ class World:
         self._attested = None
         self._stepped = None
         self._listed = None
+        self._doors = None
+        self._envoys = {}
 
     def open(self):
         Authority(self.directory)
@@ -73,8 +76,21 @@ class World:
             self._listed = Listed(self.binary, self.handshakers.listed_addresses, self.directory)
         return self._listed
 
+    def doors(self):
+        """The daemons that issue tokens."""
+        if not self._doors:
+            self._doors = Doors(self.binary, self.handshakers.token_addresses, self.directory)
+        return self._doors
+
+    def envoy(self, name, configuration):
+        """The address of an Envoy with this configuration, kept for the cases to come that want the same."""
+        if name not in self._envoys:
+            _, self._envoys[name] = self.peers["envoy"].start(self, name, configuration())
+        return self._envoys[name]
+
     def daemons(self):
         others = [one.daemon for one in (self._attested, self._stepped, self._listed) if one]
+        others += self._doors.daemons() if self._doors else []
         return [self.handshakers.main, self.handshakers.foreign, *others] if self.handshakers else []
 
     def handshaker(self, identity, by):

@@ -17,7 +17,6 @@ impl Task {
         match command {
             Command::Rotate { emergency, answer } => drop(answer.send(self.rotate(emergency).await)),
             Command::Retire { kid, answer } => drop(answer.send(self.retire(&kid).await)),
-            #[cfg(test)]
             Command::Turn { answer } => {
                 self.turn().await;
                 let _ = answer.send(());
