@@ -5,7 +5,7 @@
 //! `own` where that is a token of ours; `rule` who gets which tokens; `exchange` decides and signs the claims of `mint`;
 //! `error` is the one table of refusals. `parts` is what they ask of the rooms beside them: `keys` decides when signing
 //! keys come and go, and `keyring` keeps them; `ledger` knows what is revoked and used; `contexts` which handshakes have
-//! finished here.
+//! finished here; `issuers` verifies the tokens of others.
 
 pub(crate) mod contexts;
 mod discovery;
@@ -14,6 +14,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod http;
 mod introspect;
+pub(crate) mod issuers;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod ledger;
