@@ -3986,7 +3986,8 @@ pub mod token_revocation {
     /// What of it is revoked.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Revoked {
-        /// One token, by its `jti`; one that has none, by `sha256:` and the SHA-256 of the whole token in hexadecimal.
+        /// One token, by its `jti`; one that has none, by `sha256:` and the SHA-256, in hexadecimal, of all of it
+        /// before its last dot: of a signature others may make another that is as good.
         #[prost(string, tag = "3")]
         TokenId(::prost::alloc::string::String),
         /// All tokens of this `sub`, whenever they were issued, also those that are still to come.

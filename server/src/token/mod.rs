@@ -5,7 +5,8 @@
 //! `own` where that is a token of ours; `rule` who gets which tokens; `exchange` decides and signs the claims of `mint`;
 //! `error` is the one table of refusals. `parts` is what they ask of the rooms beside them: `keys` decides when signing
 //! keys come and go, and `keyring` keeps them; `ledger` knows what is revoked and used; `contexts` which handshakes have
-//! finished here. `metadata` is what programs with Google's libraries ask for the same tokens.
+//! finished here; `issuers` verifies the tokens of others. `metadata` is what programs with Google's libraries ask for
+//! the same tokens.
 
 pub(crate) mod contexts;
 mod discovery;
@@ -14,6 +15,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod http;
 mod introspect;
+pub(crate) mod issuers;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod ledger;

@@ -75,7 +75,8 @@ pub(crate) struct MayAct {
 pub(crate) struct Proof {
     /// Its issuer.
     pub(crate) iss: String,
-    /// Its `jti`, or where it has none `sha256:` and the hash of the whole token in hexadecimal digits.
+    /// Its `jti`, or where it has none `sha256:` and, in hexadecimal digits, the hash of all of the token
+    /// before its last dot.
     pub(crate) id: String,
     /// When it ends, in seconds since 1970.
     pub(crate) expires: u64,

@@ -107,7 +107,7 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Named {
-    /// A token by its `jti`, or by `sha256:` and its hash.
+    /// A token by its `jti`, or by `sha256:` and a hash, as `Proof` has it.
     Token(String),
     /// Everything of this `sub`.
     Subject(String),
