@@ -429,8 +429,12 @@ async fn a_caller_gets_a_token_for_itself_without_http() {
     let world = World::new();
     let client = world.unix();
     let who = world.door.identify(client.caller.as_ref(), true).await.expect("this process is known");
-    let wish =
-        |targets: &[&str]| Wish { requested: Requested::Jwt, targets: strings(targets), scopes: Vec::new() };
+    let wish = |targets: &[&str]| Wish {
+        requested: Requested::Jwt,
+        targets: strings(targets),
+        scopes: Vec::new(),
+        with_email: false,
+    };
     for (account, sub) in [(None, GATEWAY), (Some(ORDERS), ORDERS)] {
         let issued = world.door.issue_for_caller(&who, account, wish(&[BANK])).await;
         let Ok(issued) = issued else { panic!("it is refused") };
