@@ -197,6 +197,29 @@ const FENCES: &[Fence] = &[
         words: &["tokio", "async ", ".await", "tracing", "std::fs", "Arc<dyn Store>"],
         but: &[],
     },
+    // What is asked of the token door, who gets what, and what a token says are values.
+    Fence {
+        rooms: &[
+            "server/src/token/mint.rs",
+            "server/src/token/pattern.rs",
+            "server/src/token/request",
+            "server/src/token/rule.rs",
+            "server/src/token/subject.rs",
+        ],
+        words: &[
+            "tokio",
+            "async ",
+            ".await",
+            "axum",
+            "tonic",
+            "tracing",
+            "std::fs",
+            "alts_store",
+            "Clock",
+            "crate::",
+        ],
+        but: &[],
+    },
     Fence { rooms: &["server/src/token/keys.rs"], words: &["alts_store", "crate::", "Clock"], but: &[] },
     // When a certificate is renewed, and what it must be, are decided from values.
     Fence {
