@@ -44,17 +44,9 @@ const MAX_FOREIGN_WRITES: usize = 16;
 
 /// What a handle asks for.
 pub(super) enum Command {
-    Rotate {
-        emergency: bool,
-        answer: oneshot::Sender<Result<Changed, ChangeError>>,
-    },
-    Retire {
-        kid: String,
-        answer: oneshot::Sender<Result<Changed, ChangeError>>,
-    },
-    Turn {
-        answer: oneshot::Sender<()>,
-    },
+    Rotate { emergency: bool, answer: oneshot::Sender<Result<Changed, ChangeError>> },
+    Retire { kid: String, answer: oneshot::Sender<Result<Changed, ChangeError>> },
+    Turn { answer: oneshot::Sender<()> },
 }
 
 pub(super) struct Parts {
