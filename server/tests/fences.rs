@@ -83,6 +83,7 @@ const FENCES: &[Fence] = &[
             "server/src/cli/policy/view.rs",
             "server/src/cli/revoke/view.rs",
             "server/src/cli/status/view.rs",
+            "server/src/cli/token/revocations/view.rs",
             "server/src/cli/token/view.rs",
             "server/src/cli/output.rs",
         ],

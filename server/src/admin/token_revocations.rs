@@ -169,7 +169,7 @@ fn revoked(name: &str) -> Result<Revoked, Status> {
 
 fn unknown(revoked: &Revoked) -> Status {
     let text =
-        format!("there is no revocation {}; `altsd token revocations` shows what there is", revoked.key());
+        format!("there is no revocation {}; `altsd token revoke --list` shows what there is", revoked.key());
     refuse(Code::NotFound, "revocation_unknown", &text)
 }
 

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod explain;
 mod http;
+mod revocations;
 mod source;
 mod view;
 
@@ -17,7 +18,7 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 
 use self::http::Door;
-use super::{client, output::Format};
+use super::{client, output::Format, when};
 
 /// Get, exchange and examine tokens
 ///
@@ -41,7 +42,8 @@ Examples:
   altsd token explain token.jwt --audience https://orders.example.com
   altsd token verify token.jwt --jwks keys.json --issuer https://tokens.example.com
   altsd token introspect token.jwt
-  altsd token revoke token.jwt";
+  altsd token revoke token.jwt
+  altsd token revoke --subject batch@prod.example.com --reason 'its machine was stolen'";
 
 #[derive(Subcommand)]
 enum Command {
@@ -82,12 +84,15 @@ enum Command {
         after_long_help = "Examples:\n  altsd token introspect token.jwt\n  altsd token introspect --output json | jq -r .sub"
     )]
     Introspect(PresentArgs),
-    /// Revoke a token of altsd, by the token itself (RFC 7009)
+    /// Revoke a token by itself (RFC 7009), or, for operators, a token by its id or all tokens of a subject
     ///
-    /// It counts for altsd no more; verifiers that look at the keys alone take it until it ends. A token that has ended,
-    /// or is none of altsd's, is no error.
-    #[command(after_long_help = "Examples:\n  altsd token revoke token.jwt")]
-    Revoke(PresentArgs),
+    /// What is revoked counts for altsd no more, on every node that shares the store; verifiers that look at the keys
+    /// alone take it until it ends. By the token itself the token door is asked, and one that has ended, or is none of
+    /// altsd's, is no error; all else is asked on the admin socket.
+    #[command(
+        after_long_help = "Examples:\n  altsd token revoke token.jwt\n  altsd token revoke --id GTnr0yGgRMqcbXyTYgBZ0A --reason 'it was in a log' --for 1h\n  altsd token revoke --subject batch@prod.example.com --reason 'its machine was stolen'\n  altsd token revoke --subject system:serviceaccount:shop:web --issuer https://kubernetes.default.svc.cluster.local --reason 'until it is rebuilt' --until 2026-12-31T00:00:00Z\n  altsd token revoke --list\n  altsd token revoke --lift subjects/8a3f0c1d2e4b5a69788796a5b4c3d2e1f00112233445566778899aabbccddeef"
+    )]
+    Revoke(RevokeArgs),
 }
 
 /// Where the door is, and how to print what it says.
@@ -201,6 +206,55 @@ struct PresentArgs {
     asking: Asking,
 }
 
+#[derive(clap::Args)]
+struct RevokeArgs {
+    /// The file that holds the token, or - for the standard input
+    ///
+    /// If nothing is said, and none of --id, --subject, --list and --lift, the variable ALTSD_TOKEN, or else the
+    /// standard input.
+    #[arg(group = "what")]
+    file: Option<PathBuf>,
+    /// Revoke the token of this id (jti)
+    #[arg(long, value_name = "JTI", groups = ["what", "named"], requires = "reason")]
+    id: Option<String>,
+    /// Revoke all tokens of this subject (sub), those to come among them
+    #[arg(long, value_name = "SUB", groups = ["what", "named"], requires = "reason")]
+    subject: Option<String>,
+    /// List what is revoked
+    #[arg(long, group = "what")]
+    list: bool,
+    /// Take a revocation back, by its name as --list prints it
+    #[arg(long, value_name = "NAME", group = "what")]
+    lift: Option<String>,
+    #[command(flatten)]
+    terms: Terms,
+    /// The admin socket
+    #[arg(long, value_name = "ADDR", env = "ALTSD_ADMIN", default_value = "unix:/run/altsd/admin.sock")]
+    admin: String,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Of what, why and until when.
+#[derive(clap::Args)]
+struct Terms {
+    /// The issuer of the token, or of the tokens of the subject; the door's own if nothing is said
+    #[arg(long, value_name = "ISSUER", requires = "named")]
+    issuer: Option<String>,
+    /// Why: it stands in the list
+    #[arg(long, value_name = "TEXT", requires = "named")]
+    reason: Option<String>,
+    /// When it ends, such as 2026-12-31T00:00:00Z; for good, if nothing is said
+    #[arg(long, value_name = "TIME", value_parser = when::parse_time, requires = "named")]
+    until: Option<u64>,
+    /// How long it lasts, such as 36h or 7d
+    #[arg(long = "for", value_name = "SPAN", value_parser = when::parse_span, conflicts_with = "until", requires = "named")]
+    span: Option<u64>,
+    /// If it is revoked already, change its reason and end to these
+    #[arg(long, requires = "named")]
+    replace: bool,
+}
+
 /// Why a command about tokens failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -220,6 +274,8 @@ pub(crate) enum Error {
     File { file: PathBuf, problem: String },
     #[error("{origin} holds no set of keys: {problem}")]
     Keys { origin: String, problem: String },
+    #[error("{door} does not say whose tokens are meant: name the issuer by --issuer")]
+    NoIssuer { door: String },
     #[error("the token is bad: {reason}: {text}")]
     Bad { reason: &'static str, text: String },
     #[error("the output cannot be written: {0}")]
@@ -234,7 +290,7 @@ pub(super) async fn run(args: Args, now: u64) -> Result<ExitCode, Error> {
         Command::Verify(args) => check::verify(&args, now).await?,
         Command::Explain(args) => return check::explain(&args, now).await,
         Command::Introspect(args) => return ask::introspect(&args).await,
-        Command::Revoke(args) => ask::revoke(&args).await?,
+        Command::Revoke(args) => revocations::revoke(&args, now).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -114,16 +114,17 @@ pub(super) fn counts(answer: &Map<String, Value>) -> bool {
     answer.get("active") == Some(&Value::Bool(true))
 }
 
-pub(super) async fn revoke(args: &PresentArgs) -> Result<(), Error> {
+/// Revokes a token by itself.
+pub(super) async fn revoke(asking: &Asking, file: Option<&Path>) -> Result<(), Error> {
     #[derive(Serialize)]
     struct Revoked {
         revoked: bool,
     }
-    let token = source::read(args.file.as_deref())?;
+    let token = source::read(file)?;
     let form = http::form(&[("token", token.expose())]);
-    http::post(&args.asking.door, "/revoke", form, args.asking.timeout()).await?;
+    http::post(&asking.door, "/revoke", form, asking.timeout()).await?;
     let text = || "done: if it was a token of altsd that counted, it counts no more\n".to_owned();
-    Ok(output::print(args.asking.output, text, &Revoked { revoked: true })?)
+    Ok(output::print(asking.output, text, &Revoked { revoked: true })?)
 }
 
 /// Sends a form, and reads the JSON that comes back.

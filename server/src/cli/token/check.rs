@@ -1,6 +1,6 @@
 //! Checking a token with the keys of its issuer: of the door of this node, or of a file.
 
-use std::{fs::File, io::Read, path::PathBuf, process::ExitCode};
+use std::{fs::File, io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use alts_request_auth::{Expected, KeySet, Token};
 use serde_json::{Map, Value};
@@ -142,10 +142,7 @@ impl Args {
             return self.issuer.clone();
         }
         // Without it the signature alone says whose token it is, which is no less.
-        let path = "/.well-known/openid-configuration";
-        let document = http::get(self.door()?, path, self.asking.timeout()).await.ok()?;
-        let document: Map<String, Value> = serde_json::from_slice(&document).ok()?;
-        document.get("issuer")?.as_str().map(str::to_owned)
+        issuer_of(self.door()?, self.asking.timeout()).await
     }
 
     async fn standing(&self, token: &Secret) -> Standing {
@@ -159,6 +156,13 @@ impl Args {
             Err(error) => Standing::NotAsked(format!("the door does not say: {error}")),
         }
     }
+}
+
+/// The issuer that a door says it is, if it answers.
+pub(super) async fn issuer_of(door: &Door, timeout: Duration) -> Option<String> {
+    let document = http::get(door, "/.well-known/openid-configuration", timeout).await.ok()?;
+    let document: Map<String, Value> = serde_json::from_slice(&document).ok()?;
+    document.get("issuer")?.as_str().map(str::to_owned)
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Error> {
