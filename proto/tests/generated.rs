@@ -34,6 +34,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "altsd/v1/revocations.proto",
             "altsd/v1/status.proto",
             "altsd/v1/audit.proto",
+            "altsd/v1/signing_keys.proto",
         ],
     ),
 ];

@@ -238,6 +238,7 @@ async fn start(
             decisions: standing.clone(),
             node: standing,
             trail,
+            signing_keys: None,
             stopped: stopped.clone(),
         });
         opened.push((admin::open(settings)?, services, limits));

@@ -6,6 +6,7 @@ mod certs;
 mod client;
 mod exec;
 mod handshake;
+mod keys;
 mod output;
 mod pem;
 mod policy;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Certs(certs::Args),
     Policy(policy::Args),
     Revoke(revoke::Args),
+    Keys(keys::Args),
     Status(status::Args),
     Audit(audit::Args),
     Ca(ca::Args),
@@ -68,6 +70,7 @@ impl Command {
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
+            Self::Keys(args) => runtime()?.block_on(keys::run(args))?,
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
@@ -107,6 +110,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Revoke(#[from] revoke::Error),
     #[error(transparent)]
+    Keys(#[from] keys::Error),
+    #[error(transparent)]
     Status(#[from] status::Error),
     #[error(transparent)]
     Audit(#[from] audit::Error),
@@ -131,6 +136,7 @@ impl Error {
             | Self::Certs(_)
             | Self::Policy(_)
             | Self::Revoke(_)
+            | Self::Keys(_)
             | Self::Status(_)
             | Self::Audit(_)
             | Self::Ca(_)
