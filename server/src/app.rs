@@ -266,6 +266,7 @@ async fn start(
             decisions: standing.clone(),
             node: standing,
             trail,
+            signing_keys: tokens.as_ref().map(|tokens| tokens.keyring.clone() as Arc<dyn admin::SigningKeys>),
             stopped: stopped.clone(),
         });
         opened.push((admin::open(settings)?, services, limits));

@@ -6,6 +6,7 @@ mod certs;
 mod client;
 mod exec;
 mod handshake;
+mod keys;
 mod output;
 mod pem;
 mod policy;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Policy(policy::Args),
     Revoke(revoke::Args),
     Token(token::Args),
+    Keys(keys::Args),
     Status(status::Args),
     Audit(audit::Args),
     Ca(ca::Args),
@@ -71,6 +73,7 @@ impl Command {
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
             Self::Token(args) => return Ok(runtime()?.block_on(token::run(args, now()))?),
+            Self::Keys(args) => runtime()?.block_on(keys::run(args))?,
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
@@ -112,6 +115,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Token(#[from] token::Error),
     #[error(transparent)]
+    Keys(#[from] keys::Error),
+    #[error(transparent)]
     Status(#[from] status::Error),
     #[error(transparent)]
     Audit(#[from] audit::Error),
@@ -137,6 +142,7 @@ impl Error {
             | Self::Policy(_)
             | Self::Revoke(_)
             | Self::Token(_)
+            | Self::Keys(_)
             | Self::Status(_)
             | Self::Audit(_)
             | Self::Ca(_)

@@ -127,7 +127,6 @@ impl Task {
     /// Works until there is no handle any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut feed: Option<Feed>) {
         if let Some(feed) = &mut feed {
-            feed.mark_changed();
             self.learn(feed);
         }
         loop {
@@ -136,7 +135,7 @@ impl Task {
                 command = commands.recv() => match command {
                     Some(command) => {
                         // What the store has said before counts before what an operator wants.
-                        if let Some(feed) = &mut feed {
+                        if let Some(feed) = feed.as_mut().filter(|feed| feed.has_changed().unwrap_or_default()) {
                             self.learn(feed);
                         }
                         self.obey(command).await;
@@ -157,9 +156,6 @@ impl Task {
 
     /// Takes over what the store says now.
     fn learn(&mut self, feed: &mut Feed) {
-        if !feed.has_changed().unwrap_or_default() {
-            return;
-        }
         let entries = feed.borrow_and_update().clone();
         // A feed that was told nothing so far is empty too.
         if self.has_told || !entries.is_empty() {
@@ -255,7 +251,7 @@ impl Task {
                     "a key of this node was withdrawn by an operator of the fleet"
                 );
                 is_replaced |= held.facts.state() == State::Active;
-                held.withdraw(at, clock.monotonic());
+                held.withdraw(at, Moment::now(clock.monotonic()));
             }
             held.note_use(now);
             let ago = |at: Option<Moment>| at.map(|at| at.ago(&*clock));
@@ -301,9 +297,9 @@ impl Task {
                 tracing::info!(kid, "tokens are signed with this key from now on: {}", reason.as_str());
             }
             Step::Retire { kid, at, reason } => {
-                let instant = self.shared.clock.monotonic();
+                let (now, instant) = (self.now(), self.shared.clock.monotonic());
                 let Some(held) = self.held(kid) else { return Ok(()) };
-                held.retire(*at, instant);
+                held.retire(*at, Moment { instant, before: now.saturating_sub(*at) });
                 tracing::info!(kid, "nothing is signed with this key any more: {}", reason.as_str());
             }
             Step::Forget { kid, reason } => {
