@@ -43,7 +43,11 @@ use crate::{
     readiness::readiness,
     shares::Shares,
     snapshot::Snapshot,
-    token::{contexts::Contexts, keyring},
+    token::{
+        contexts::Contexts,
+        issuers::{Issuers, IssuersProblem},
+        keyring,
+    },
     verifier::PolicyFiles,
 };
 
@@ -80,6 +84,8 @@ pub(crate) enum Error {
     Signals(io::Error),
     #[error(transparent)]
     TokenKeys(#[from] keyring::Error),
+    #[error("the tokens of another issuer cannot be taken: {0}")]
+    TokenIssuers(#[from] IssuersProblem),
     #[error("a listener has ended: {0}")]
     Ended(String),
     #[error("peer lists and revocations are not followed any more: this is a mistake in altsd")]
@@ -120,6 +126,7 @@ pub(crate) fn check(launch: &Launch) -> Result<Checked, Error> {
     Attestor::new(&launch.workloads, launch.kubernetes.clone(), clock.clone())?;
     let policy = PolicyFiles::load(launch.policy.files.clone())?;
     store::check(launch.store.as_ref())?;
+    launch.token.as_ref().map(tokens::trusted).transpose()?;
     let configured = match &launch.source {
         Source::Configured(configured) => configured,
         Source::Dev { user } => {
@@ -247,7 +254,7 @@ async fn start(
                 key_records: deciding.key_records,
                 store: deciding.store.clone(),
                 contexts,
-                issuers: Arc::new(tokens::Nobody),
+                issuers: Arc::new(Issuers::start(tokens::trusted(settings)?, &clock)?),
                 clock: clock.clone(),
                 random: random(),
             },

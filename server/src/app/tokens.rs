@@ -18,6 +18,7 @@ use crate::{
         contexts::Contexts,
         door::{Door, Settings},
         http::{Entrance, Hosts, router},
+        issuers::{IssuerSettings, IssuersProblem},
         keyring::{self, KeySettings, Keyring},
         ledger::{KeyRecords, Ledger},
         parts::Issuers,
@@ -82,6 +83,11 @@ pub(super) fn open(settings: &TokenSettings, limits: &Limits, beside: Beside) ->
     Ok(Tokens { keyring, ended, opened })
 }
 
+/// The issuers that the configuration trusts, their templates and files read. Nothing is fetched. Blocks.
+pub(super) fn trusted(settings: &TokenSettings) -> Result<Vec<IssuerSettings>, IssuersProblem> {
+    settings.issuers.iter().map(IssuerSettings::of).collect()
+}
+
 fn key_settings(settings: &TokenSettings) -> KeySettings {
     let keys = &settings.keys;
     KeySettings {
@@ -105,24 +111,5 @@ fn listener_limits(limits: &Limits) -> ListenerLimits {
         connections_of_one_user: limits.max_connections.div_ceil(2),
         // A connection of HTTP/1.1 has one request at a time.
         streams_per_connection: 1,
-    }
-}
-
-/// No other issuer is trusted.
-pub(super) struct Nobody;
-
-#[async_trait::async_trait]
-impl Issuers for Nobody {
-    fn knows(&self, _issuer: &str) -> bool {
-        false
-    }
-
-    async fn verify(
-        &self,
-        _token: &str,
-        _now: u64,
-    ) -> Result<crate::token::subject::Subject, crate::token::parts::SubjectProblem> {
-        let text = "no other issuer is trusted here".to_owned();
-        Err(crate::token::parts::SubjectProblem::Refused { reason: "issuer_unknown", text })
     }
 }

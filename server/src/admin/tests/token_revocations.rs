@@ -79,7 +79,10 @@ async fn what_is_revoked_is_refused_when_the_answer_comes_and_counts_again_when_
         };
         assert_eq!(created, expected);
         let listed = client.list_token_revocations(api::ListTokenRevocationsRequest::default()).await;
-        assert_eq!(listed.expect("it answers").into_inner().token_revocations, [created.clone()]);
+        assert_eq!(
+            listed.expect("it answers").into_inner().token_revocations,
+            std::slice::from_ref(&created)
+        );
         let deleted = client.delete_token_revocation(delete(&created.name, created.revision, false)).await;
         assert!(deleted.expect("it is there").into_inner().applied);
     }

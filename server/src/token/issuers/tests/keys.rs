@@ -12,6 +12,9 @@ use crate::token::issuers::{
 
 const SECONDS_OF_A_DAY: u64 = 86_400;
 
+/// A status, headers and a body.
+type Answer<'a> = (u16, &'a [(&'static str, &'a str)], &'a str);
+
 struct Bench {
     keys: Keys,
     clock: Arc<Moved>,
@@ -97,7 +100,7 @@ async fn the_last_good_set_is_kept_for_a_day_whatever_the_server_says() {
         json!({"keys": [{"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "alg": "HS256"}]})
             .to_string();
     let large = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(1 << 20));
-    let answers: [(u16, &[(&str, &str)], &str); 10] = [
+    let answers: [Answer; 10] = [
         (500, &[], &good),
         (404, &[], &good),
         (302, &[("location", "/other")], &good),

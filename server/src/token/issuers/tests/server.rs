@@ -49,10 +49,13 @@ impl Clock for Moved {
     }
 }
 
+/// A status, headers and a body.
+type Answer = (StatusCode, Vec<(&'static str, String)>, String);
+
 /// What is answered under every path but those that have an answer of their own.
 struct Shared {
     asked: AtomicUsize,
-    answer: Mutex<(StatusCode, Vec<(&'static str, String)>, String)>,
+    answer: Mutex<Answer>,
     description: Mutex<Option<String>>,
     /// Answers that may be given.
     gate: Semaphore,
