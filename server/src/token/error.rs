@@ -22,6 +22,8 @@ const MAX_RETRY_SECONDS: u64 = 3_600;
 pub(crate) enum Part {
     Subject,
     Actor,
+    /// What the kernel says of the caller.
+    Caller,
 }
 
 impl Part {
@@ -29,6 +31,7 @@ impl Part {
         match self {
             Self::Subject => "subject_token",
             Self::Actor => "actor_token",
+            Self::Caller => "caller",
         }
     }
 }

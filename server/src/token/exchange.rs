@@ -109,9 +109,9 @@ impl Door {
         }
         let caller = caller_account(who, &subject, actor.as_ref());
         if let Some(account) = caller.as_deref().and_then(|account| self.identity(account)) {
-            self.not_revoked(Part::Actor, &self.local(&account), now)?;
+            self.not_revoked(Part::Caller, &self.local(&account), now)?;
         }
-        let outermost = self.outermost(who, &subject, actor.as_ref());
+        let outermost = self.outermost(who, &subject, actor.as_ref())?;
         let acting = outermost.as_ref().map(|one| Acting { origin: &one.origin, name: &one.name });
         self.check_audience(&subject, actor.as_ref(), outermost.as_ref(), caller.as_deref())?;
         self.check_may_act(&subject, outermost.as_ref(), caller.as_deref())?;
@@ -186,26 +186,37 @@ impl Door {
 
     /// Who acts: the actor, or who acts for that one already; without an actor, the account that met the peer of a
     /// handshake.
-    fn outermost(&self, who: &Who, subject: &Subject, actor: Option<&Subject>) -> Option<Outermost> {
+    fn outermost(
+        &self,
+        who: &Who,
+        subject: &Subject,
+        actor: Option<&Subject>,
+    ) -> Result<Option<Outermost>, TokenError> {
         let by_handshake = Some(subject).filter(|subject| subject.origin == Origin::Alts);
-        let proved = actor.or(by_handshake)?;
+        let Some(proved) = actor.or(by_handshake) else { return Ok(None) };
         let Some(first) = &proved.actor else {
-            return Some(Outermost {
+            return Ok(Some(Outermost {
                 origin: proved.origin.clone(),
                 issuer: proved.issuer.clone(),
                 sub: proved.sub.clone(),
                 name: proved.name.clone(),
-            });
+            }));
         };
+        // Rules have names of ours. What another issuer calls somebody may be the name of somebody else here.
+        let is_ours = first.iss.as_ref() == Some(&self.settings.issuer);
+        if !is_ours || !matches!(proved.origin, Origin::Own | Origin::Alts) {
+            let text = "somebody acts for the actor whose name is not of this issuer";
+            return Err(TokenError::proof(Part::Actor, "actor_not_direct", text));
+        }
         // The kernel says of a caller that it is the account that met the peer.
         let is_caller = who.identities().iter().any(|identity| identity.account() == first.sub);
         let is_local = proved.origin == Origin::Alts && is_caller;
-        Some(Outermost {
+        Ok(Some(Outermost {
             origin: if is_local { Origin::Local } else { proved.origin.clone() },
-            issuer: first.iss.clone().unwrap_or_else(|| self.settings.issuer.clone()),
+            issuer: self.settings.issuer.clone(),
             sub: first.sub.clone(),
             name: first.sub.clone(),
-        })
+        }))
     }
 
     /// Our own tokens are for whom they name: nobody else exchanges them. That of an actor may also be for us, or be
@@ -250,7 +261,11 @@ impl Door {
             None => caller.map(|caller| (self.settings.issuer.as_str(), caller)),
         };
         let is_named = acting.is_some_and(|(issuer, sub)| {
-            may_act.sub == sub && may_act.iss.as_ref().is_none_or(|named| named == issuer)
+            let is_meant = match &may_act.iss {
+                Some(named) => named == issuer,
+                None => issuer == subject.issuer || issuer == self.settings.issuer,
+            };
+            may_act.sub == sub && is_meant
         });
         is_named.then_some(()).ok_or(TokenError::MayAct)
     }

@@ -64,7 +64,7 @@ pub(crate) struct Actor {
 /// Who may act for a subject (RFC 8693, section 4.4).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct MayAct {
-    /// Any issuer, if it names none.
+    /// The issuer of the token that says so, or this node, if it names none.
     #[serde(default)]
     pub(crate) iss: Option<String>,
     pub(crate) sub: String,

@@ -132,6 +132,12 @@ async fn who_acts_is_written_into_the_token_the_last_one_outermost() {
     let for_proxy = world.own(json!({"aud": "proxy@shop.example"}));
     let of_proxy = world.own(json!({"sub": "proxy@shop.example", "aud": US}));
     let of_caller = world.own(json!({"sub": GATEWAY, "aud": SHOP}));
+    // In the words of another issuer, the gateway may be anybody.
+    let foreign = json!({"sub": "proxy@shop.example", "aud": US, "act": {"iss": IDP, "sub": GATEWAY}});
+    let named = json!({"sub": "proxy@shop.example", "aud": US, "act": {"iss": US, "sub": ORDERS}});
+    let nameless = json!({"sub": "proxy@shop.example", "aud": US, "act": {"sub": GATEWAY}});
+    let (by_foreign, by_nobody) = (world.own(foreign.clone()), world.own(nameless));
+    let (by_orders, of_idp) = (world.own(named), world.idp.token(foreign));
     let stolen = world.own(json!({"sub": "proxy@shop.example", "aud": SHOP}));
     world.handshakes.put("handle", "proxy@shop.example", GATEWAY, NOW + 600);
     let us = |sub: &str| json!({"iss": US, "sub": sub});
@@ -149,6 +155,18 @@ async fn who_acts_is_written_into_the_token_the_last_one_outermost() {
         ("one of ours for us", acted((&jwt, JWT), (&of_proxy, ACCESS)), Ok(us("proxy@shop.example"))),
         ("the caller's own", acted((&jwt, JWT), (&of_caller, ACCESS)), Ok(us(GATEWAY))),
         ("one of ours that is for others", acted((&jwt, JWT), (&stolen, ACCESS)), Err("token_not_for_actor")),
+        (
+            "one of ours for whom another acts",
+            acted((&jwt, JWT), (&by_orders, ACCESS)),
+            Ok(nested(us(ORDERS), us("proxy@shop.example"))),
+        ),
+        (
+            "one whose actor is another issuer's",
+            acted((&jwt, JWT), (&by_foreign, ACCESS)),
+            Err("actor_not_direct"),
+        ),
+        ("one whose actor is nobody's", acted((&jwt, JWT), (&by_nobody, ACCESS)), Err("actor_not_direct")),
+        ("a JWT for whom another acts", acted((&jwt, JWT), (&of_idp, JWT)), Err("actor_not_direct")),
         ("ours keeps its actor", subject(&own, ACCESS), Ok(proxy.clone())),
         ("ours gets another", acted((&own, ACCESS), ("me", LOCAL)), Ok(nested(us(GATEWAY), proxy.clone()))),
         ("not the one it is for", acted((&for_proxy, ACCESS), ("me", LOCAL)), Err("token_not_for_actor")),
@@ -206,6 +224,7 @@ async fn a_subject_that_says_who_may_act_for_it_is_heard() {
         (json!({"iss": US, "sub": ORDERS}), local, false),
         (json!({"iss": IDP, "sub": "proxy@shop.example"}), proxy, true),
         (json!({"iss": US, "sub": "proxy@shop.example"}), proxy, false),
+        (json!({"sub": "proxy@shop.example"}), proxy, true),
         (json!({"iss": US, "sub": GATEWAY}), proxy, false),
         // Without an actor, it is the caller who gets the token.
         (json!({"iss": US, "sub": GATEWAY}), None, true),
