@@ -90,6 +90,7 @@ VERIFIER = {
     "unknown-key": verifiers.unknown_key,
     "forged": verifiers.forged,
     "missing": verifiers.missing,
+    "commands": verifiers.commands,
     "emergency-rotation": verifiers.emergency,
 }
 

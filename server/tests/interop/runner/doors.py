@@ -28,6 +28,7 @@ OTHER_ISSUER = "https://issuer.example"
 # The account of the runner's own user.
 RUNNER = f"runner@{AUTHORITY}"
 ASK_SECONDS = 20
+VERIFY_GOOD, VERIFY_BAD = 0, 1
 LIFETIME = 600
 # What a verifier adds to the end of a token.
 SKEW = 60
@@ -126,11 +127,28 @@ class Door:
         return (key or self.key).sign(text, kid=self.keys()[0]["kid"])
 
     def operator(self, *words):
-        done = subprocess.run([self._binary, *words, "--admin", self._admin], capture_output=True, text=True,
-                              timeout=ASK_SECONDS)
+        done = self._command(*words, "--admin", self._admin)
         if done.returncode != 0:
             raise ChildFailed(f"altsd {' '.join(words)} ends with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def mint_by_command(self, socket):
+        """What `altsd token mint` prints."""
+        done = self._command("token", "mint", "--audience", ORDERS, "--socket", socket)
+        if done.returncode != 0:
+            raise ChildFailed(f"altsd token mint ends with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def verifies(self, token):
+        """Whether `altsd token verify` says that it is good."""
+        words = ["token", "verify", "-", "--audience", ORDERS, "--socket", f"unix:{self.socket}"]
+        done = self._command(*words, given=token)
+        if done.returncode not in (VERIFY_GOOD, VERIFY_BAD):
+            raise ChildFailed(f"altsd {' '.join(words)} ends with {done.returncode}: {done.stderr.strip()}")
+        return done.returncode == VERIFY_GOOD
+
+    def _command(self, *words, given=None):
+        return subprocess.run([self._binary, *words], input=given, capture_output=True, text=True, timeout=ASK_SECONDS)
 
     def _configuration(self, kind, directory, other):
         (directory / "other-issuer.json").write_text(json.dumps({"keys": [other.jwk]}))

@@ -9,6 +9,7 @@ from .play import demand
 
 GOOD = (200, "workload")
 EXPIRED = (401, "Jwt is expired")
+EARLY = (401, "Jwt not yet valid")
 FORGED = (401, "Jwt verification fails")
 UNKNOWN_KEY = (401, "Jwks doesn't have key to match kid or alg from Jwt")
 UNKNOWN_ISSUER = (401, "Jwt issuer is not configured")
@@ -64,6 +65,25 @@ def missing(world):
     envoy = verifier(world, "ES256")
     answered(envoy, MISSING)
     answered(envoy, GARBAGE, "garbage")
+
+
+def commands(world):
+    """What `altsd token` mints, Envoy takes; and `altsd token verify` judges as Envoy does."""
+    door, envoy = world.doors().door("RS256"), verifier(world, "RS256")
+    for socket in (f"unix:{door.socket}", door.issuer):
+        answered(envoy, GOOD, door.mint_by_command(socket))
+    now = fresh("", "", "")["iat"]
+    head, payload, signature = door.mint().split(".")
+    for what, expected, token in (
+            ("minted", GOOD, f"{head}.{payload}.{signature}"), ("signed", GOOD, door.signed()),
+            ("ended a moment ago", GOOD, door.signed(exp=now - SKEW // 2)),
+            ("expired", EXPIRED, door.signed(exp=now - 2 * SKEW)),
+            ("for later", EARLY, door.signed(nbf=now + 2 * SKEW)),
+            ("for somebody else", WRONG_AUDIENCE, door.signed(audience=BILLING)),
+            ("of somebody else", UNKNOWN_ISSUER, door.signed(iss=OTHER_ISSUER)),
+            ("forged", FORGED, f"{head}.{payload}.{signature[::-1]}"), ("garbage", GARBAGE, "garbage")):
+        answered(envoy, expected, token)
+        demand(door.verifies(token) == (expected == GOOD), f"{what}: `altsd token verify` does not agree with Envoy")
 
 
 def emergency(world):
