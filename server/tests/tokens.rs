@@ -2,7 +2,13 @@
 
 mod support;
 
-use std::{fs, os::unix::net::UnixStream, os::unix::process::CommandExt, process::Stdio};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    os::unix::process::CommandExt,
+    process::Stdio,
+};
 
 use alts_proto::gcp::HandshakerResult;
 use alts_request_auth::{Algorithm, SecureRandom, SigningKey};
@@ -290,6 +296,98 @@ fn a_revoked_token_counts_no_more_also_after_a_restart() {
     assert!(door.is_active(&kept) && !door.is_active(&revoked));
     let door = door.again();
     assert!(door.is_active(&kept) && !door.is_active(&revoked));
+}
+
+#[test]
+fn an_operator_revokes_a_token_by_its_id_and_all_tokens_of_a_subject() {
+    let door = Door::open();
+    let (one, two) = (door.mint(&[]), door.mint(&[]));
+    let other = door.mint(&["--as", "other@x.example"]);
+    let id = door.claims(&one)["jti"].as_str().expect("it is text").to_owned();
+    let revoke = |arguments: &[&str]| {
+        let (code, stdout, stderr) = door.token(&[&["revoke", "--output", "json"], arguments].concat(), "");
+        assert_eq!(code, Some(0), "{stderr}");
+        serde_json::from_str::<Value>(&stdout).expect("it is JSON")
+    };
+    // Whose tokens they are, the door says.
+    let by_id = revoke(&["--id", &id, "--reason", "it was in a log", "--for", "1h"]);
+    assert_eq!((&by_id["issuer"], &by_id["state"]), (&json!(ISSUER), &json!("active")));
+    assert_eq!([&one, &two, &other].map(|token| door.is_active(token)), [false, true, true]);
+    let by_subject = revoke(&["--subject", "ours@x.example", "--reason", "a test"]);
+    assert_eq!([&one, &two, &other].map(|token| door.is_active(token)), [false, false, true]);
+    let (code, _, stderr) = door.token(&["mint", "--audience", CART], "");
+    assert!(code == Some(1) && stderr.contains("revoked"), "{stderr}");
+    assert_eq!(revoke(&["--list"])["token_revocations"].as_array().map(Vec::len), Some(2));
+    for revocation in [by_id, by_subject] {
+        revoke(&["--lift", revocation["name"].as_str().expect("it is text")]);
+    }
+    assert_eq!([&one, &two, &other].map(|token| door.is_active(token)), [true; 3]);
+}
+
+#[test]
+fn a_token_is_explained_with_what_the_door_knows() {
+    let door = Door::open();
+    let token = door.mint(&["--scope", "read"]);
+    let explained = |token: &str, arguments: &[&str]| {
+        let arguments = [&["explain", "--output", "json"], arguments].concat();
+        let (code, stdout, stderr) = door.token(&arguments, token);
+        for part in token.split('.').filter(|part| part.len() > 16) {
+            assert!(!stdout.contains(part) && !stderr.contains(part), "{stdout}{stderr}");
+        }
+        let answer: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+        (code, answer["verdict"]["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(explained(&token, &["--audience", CART]), (Some(0), String::new()));
+    let forged = {
+        let (said, signature) = token.rsplit_once('.').expect("it has three parts");
+        format!("{said}.{}", signature.chars().rev().collect::<String>())
+    };
+    for (token, arguments, reason) in [
+        (&*token, &["--audience", "https://bank.example"][..], "audience_not_allowed"),
+        (&token, &["--issuer", IDP], "issuer_unknown"),
+        (&door.of_idp("alice", "1"), &[], "issuer_unknown"),
+        (&door.of_idp("alice", "1"), &["--issuer", IDP], "key_unknown"),
+        (&forged[..forged.len() - 1], &[], "signature_not_base64url"),
+        ("garbage", &[], "token_not_three_parts"),
+    ] {
+        assert_eq!(explained(token, arguments), (Some(1), reason.to_owned()), "{arguments:?}");
+    }
+    assert_eq!(door.token(&["revoke"], &token).0, Some(0));
+    assert_eq!(explained(&token, &[]), (Some(1), "token_inactive".to_owned()));
+}
+
+#[test]
+fn a_program_finds_its_account_and_a_token_where_googles_metadata_server_has_them() {
+    let door = Door::open();
+    let account = "/computeMetadata/v1/instance/service-accounts/default";
+    let get = |path: &str, flavor: &str| {
+        let mut socket = UnixStream::connect(door.node.at("token.sock")).expect("it listens");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: metadata.google.internal\r\nMetadata-Flavor: {flavor}\r\nConnection: \
+             close\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).expect("it is taken");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("it is text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("it has a body");
+        assert!(head.contains("\r\nmetadata-flavor: Google"), "{head}");
+        (head[9..12].to_owned(), body.to_owned())
+    };
+    let got = |path: &str| get(path, "Google");
+    assert_eq!(got(&format!("{account}/email")), ("200".to_owned(), "ours@x.example".to_owned()));
+    let (status, token) = got(&format!("{account}/identity?audience={CART}&format=full"));
+    assert_eq!(status, "200", "{token}");
+    let claims = door.claims(&token);
+    assert_eq!((&claims["sub"], &claims["email"]), (&json!("ours@x.example"), &json!("ours@x.example")));
+    for (path, flavor, status) in [
+        (format!("{account}/identity?audience=https://bank.example"), "Google", "403"),
+        // The rule has no default audience.
+        (format!("{account}/token"), "Google", "403"),
+        (format!("{account}/email"), "Other", "403"),
+        ("/computeMetadata/v1/project/project-id".to_owned(), "Google", "404"),
+    ] {
+        assert_eq!(get(&path, flavor).0, status, "{path}");
+    }
 }
 
 #[test]

@@ -215,7 +215,8 @@ struct RevokeArgs {
     #[arg(group = "what")]
     file: Option<PathBuf>,
     /// Revoke the token of this id (jti)
-    #[arg(long, value_name = "JTI", groups = ["what", "named"], requires = "reason")]
+    // One of 64 ids of altsd begins with a hyphen.
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true, groups = ["what", "named"], requires = "reason")]
     id: Option<String>,
     /// Revoke all tokens of this subject (sub), those to come among them
     #[arg(long, value_name = "SUB", groups = ["what", "named"], requires = "reason")]

@@ -68,6 +68,14 @@ async fn tokens_and_subjects_are_revoked_listed_and_lifted() {
     }
 }
 
+#[test]
+fn an_id_may_begin_with_a_hyphen() {
+    for id in ["-W", "--x", "_-"] {
+        let args = parsed(&["--id", id, "--reason", "r"]).expect(id);
+        assert_eq!(args.id.as_deref(), Some(id));
+    }
+}
+
 #[tokio::test]
 async fn what_is_revoked_already_is_changed_only_if_that_is_said() {
     let world = world().await;
