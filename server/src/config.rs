@@ -31,7 +31,7 @@ pub(crate) use self::{
     operation::Admin,
     policy::PolicySettings,
     store::{Database, StoreSettings},
-    token::{IssuerSettings, KeySource, TokenKeySettings, TokenListener, TokenSettings},
+    token::{IssuerSettings, KeySource, TokenListener, TokenSettings},
 };
 use crate::{
     attest::{KubernetesSettings, Workloads},

@@ -18,7 +18,7 @@ use crate::{
         keeper::{NodeState, Observe},
     },
     policy::{Reason, Side},
-    token::{keyring, keys::State as KeyState},
+    token::{keyring, keys::State as KeyState, ledger},
     verifier::{Contact, State, writer},
 };
 
@@ -48,6 +48,7 @@ const TOKEN_KEY_SINCE: &str = "altsd_token_signing_key_since_timestamp_seconds";
 const TOKEN_KEYS_FAILING: &str = "altsd_token_signing_keys_failing";
 const STORE_CONNECTED: &str = "altsd_store_connected";
 const STORE_LOST: &str = "altsd_store_lost_timestamp_seconds";
+const TOKEN_REVOCATIONS: &str = "altsd_token_revocations";
 const TOKEN_EXCHANGES: &str = "altsd_token_exchanges_total";
 
 /// Upper bounds of the skew of a peer's clock: from what NTP leaves to what no certificate of an hour lives through.
@@ -63,7 +64,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 27] = [
+const METRICS: [(&str, Kind, Unit, &str); 28] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -134,6 +135,7 @@ const METRICS: [(&str, Kind, Unit, &str); 27] = [
     ),
     (STORE_CONNECTED, Kind::Gauge, Unit::Count, "Whether the store is heard of: 1 if it is, 0 if not."),
     (STORE_LOST, Kind::Gauge, Unit::Seconds, "Since when the store is not heard of, since 1970."),
+    (TOKEN_REVOCATIONS, Kind::Gauge, Unit::Count, "Records of what of tokens is revoked, by what they name."),
     (TOKEN_EXCHANGES, Kind::Counter, Unit::Count, "Tokens that were asked for."),
     (
         AUDIT_RECORDS_DROPPED,
@@ -245,6 +247,14 @@ impl Metrics {
     pub(crate) fn token_exchanged(self, subject: &'static str, outcome: Outcome) {
         let (result, reason) = labels(outcome);
         counter!(TOKEN_EXCHANGES, "subject" => subject, "result" => result, "reason" => reason).increment(1);
+    }
+
+    /// How much of tokens is revoked, as the store says.
+    pub(crate) fn token_revocations(self, counts: ledger::Counts) {
+        let ledger::Counts { tokens, subjects, foreign_keys } = counts;
+        for (kind, count) in [("token", tokens), ("subject", subjects), ("unknown", foreign_keys)] {
+            gauge!(TOKEN_REVOCATIONS, "kind" => kind).set(count as f64);
+        }
     }
 
     /// A record is missing in the audit trail.

@@ -159,8 +159,8 @@ const SERVICES: [&str; 7] = [
     node_server::SERVICE_NAME,
     policy_server::SERVICE_NAME,
     revocations_server::SERVICE_NAME,
-    token_revocations_server::SERVICE_NAME,
     signing_keys_server::SERVICE_NAME,
+    token_revocations_server::SERVICE_NAME,
 ];
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ pub(crate) enum Command {
     Certs(certs::Args),
     Policy(policy::Args),
     Revoke(revoke::Args),
-    Token(token::Args),
     Keys(keys::Args),
+    Token(token::Args),
     Status(status::Args),
     Audit(audit::Args),
     Ca(ca::Args),
@@ -72,8 +72,8 @@ impl Command {
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
-            Self::Token(args) => return Ok(runtime()?.block_on(token::run(args, now()))?),
             Self::Keys(args) => runtime()?.block_on(keys::run(args))?,
+            Self::Token(args) => return Ok(runtime()?.block_on(token::run(args, now()))?),
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
             Self::Ca(args) => ca::run(args)?,
@@ -113,9 +113,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Revoke(#[from] revoke::Error),
     #[error(transparent)]
-    Token(#[from] token::Error),
-    #[error(transparent)]
     Keys(#[from] keys::Error),
+    #[error(transparent)]
+    Token(#[from] token::Error),
     #[error(transparent)]
     Status(#[from] status::Error),
     #[error(transparent)]
@@ -141,8 +141,8 @@ impl Error {
             | Self::Certs(_)
             | Self::Policy(_)
             | Self::Revoke(_)
-            | Self::Token(_)
             | Self::Keys(_)
+            | Self::Token(_)
             | Self::Status(_)
             | Self::Audit(_)
             | Self::Ca(_)

@@ -7,10 +7,8 @@ mod rules;
 use toml::Spanned;
 use url::{Host, Url};
 
-pub(crate) use self::{
-    issuers::{IssuerSettings, KeySource},
-    keys::TokenKeySettings,
-};
+pub(crate) use self::issuers::{IssuerSettings, KeySource};
+use self::keys::TokenKeySettings;
 use super::{
     address::Address,
     error::{Error, Problem},

@@ -39,6 +39,7 @@ fn everything(metrics: Metrics) {
     metrics.peer_decided(Side::Client, Reason::AllowedByDefault);
     metrics.peer_decided(Side::Server, Reason::DeniedByRule);
     metrics.shadow_differs(Side::Server, false);
+    metrics.token_revocations(ledger::Counts { tokens: 3, subjects: 2, foreign_keys: 1 });
     metrics.token_exchanged("local_peer", Ok(()));
     metrics.token_exchanged("jwt", Err("token_expired"));
     metrics.published(&policy(Contact::Lost { since: Some(1_767_225_000), problem: "x".to_owned() }));
@@ -138,6 +139,9 @@ fn every_metric_is_scraped_with_its_labels() {
         "altsd_shadow_differences_total{side=\"server\",would=\"refuse\"} 1",
         "altsd_token_exchanges_total{subject=\"local_peer\",result=\"ok\",reason=\"none\"} 1",
         "altsd_token_exchanges_total{subject=\"jwt\",result=\"error\",reason=\"token_expired\"} 1",
+        "altsd_token_revocations{kind=\"token\"} 3",
+        "altsd_token_revocations{kind=\"subject\"} 2",
+        "altsd_token_revocations{kind=\"unknown\"} 1",
         "altsd_policy_rules 5",
         "altsd_policy_peers 9",
         "altsd_policy_revocations 8",

@@ -6,7 +6,7 @@
 mod files;
 mod fleet;
 mod own;
-mod record;
+pub(crate) mod record;
 mod status;
 mod task;
 
@@ -27,7 +27,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::{
     files::Error,
-    record::{KeyRecord, SIGNING_KEY},
     status::{Failure, KeyStatus, Status},
 };
 use self::{

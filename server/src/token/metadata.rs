@@ -7,7 +7,7 @@
 mod answer;
 mod query;
 
-pub(crate) use self::answer::{Answer, Media};
+pub(crate) use self::answer::Answer;
 use self::query::{Form, Query, unescaped};
 
 /// The header that a request must have, and each answer has, and its only value.

@@ -16,7 +16,10 @@ use pki_types::UnixTime;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    record::{KeyRecord, SIGNING_KEY},
+    *,
+};
 use crate::token::keys::State;
 
 mod damage;

@@ -10,7 +10,10 @@ use super::{
     kinds::{KEYS, REVOCATIONS, Record, Revoked},
     revoked::RevokedSet,
 };
-use crate::verifier::{Away, Contact};
+use crate::{
+    metrics::Metrics,
+    verifier::{Away, Contact},
+};
 
 /// Most updates that are put into one state.
 const MAX_AT_ONCE: usize = 64;
@@ -130,6 +133,7 @@ impl Follower {
             }
             is_other
         });
+        Metrics.token_revocations(self.ledger.counts());
         // Last: who waits for a revision finds all of it.
         self.ledger.applied.send_replace(self.revision);
     }

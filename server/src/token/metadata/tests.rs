@@ -1,4 +1,4 @@
-use super::*;
+use super::{answer::Media, *};
 
 const V1: &str = "/computeMetadata/v1/instance/service-accounts/";
 const ORDERS: &str = "orders@shop.example";

@@ -40,7 +40,7 @@ async fn a_key_is_published_before_it_signs_and_after_it_has() {
     let node = Node::new("a", &clock, Some(&store)).await;
     let first = node.signing();
     node.pass(86_400 - 5_400 - 1).await;
-    assert_eq!(node.published(), [first.clone()]);
+    assert_eq!(node.published(), std::slice::from_ref(&first));
     node.pass(1).await;
     let [second] = &node.own(State::Next)[..] else { panic!("there is a next key") };
     assert_eq!((node.published().len(), node.signing()), (2, first.clone()));
@@ -49,13 +49,13 @@ async fn a_key_is_published_before_it_signs_and_after_it_has() {
     assert_eq!(node.signing(), first);
     node.pass(1).await;
     assert_eq!(node.signing(), *second);
-    assert_eq!(node.own(State::Retired), [first.clone()]);
+    assert_eq!(node.own(State::Retired), std::slice::from_ref(&first));
     let file = fs::read_to_string(node.file(&first)).expect("it is there");
     assert!(!file.contains("private_key"), "{file}");
     node.pass(900 + 60 + 1_200).await;
     assert!(node.published().contains(&first));
     node.pass(1).await;
-    assert_eq!(node.published(), [second.clone()]);
+    assert_eq!(node.published(), std::slice::from_ref(second));
     assert!(!node.file(&first).exists());
     assert_eq!(store.records().await.len(), 1);
 }
