@@ -35,6 +35,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "altsd/v1/token_revocations.proto",
             "altsd/v1/status.proto",
             "altsd/v1/audit.proto",
+            "altsd/v1/signing_keys.proto",
         ],
     ),
 ];

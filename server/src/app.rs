@@ -266,6 +266,7 @@ async fn start(
             decisions: standing.clone(),
             node: standing,
             trail,
+            signing_keys: None,
             stopped: stopped.clone(),
         });
         opened.push((admin::open(settings)?, services, limits));

@@ -18,6 +18,7 @@ use crate::{
         keeper::{NodeState, Observe},
     },
     policy::{Reason, Side},
+    token::{keyring, keys::State as KeyState},
     verifier::{Contact, State, writer},
 };
 
@@ -42,6 +43,9 @@ const POLICY_REVOCATIONS: &str = "altsd_policy_revocations";
 const POLICY_PROBLEMS: &str = "altsd_policy_problems";
 const POLICY_FILES_BAD: &str = "altsd_policy_files_bad";
 const POLICY_CHANGED: &str = "altsd_policy_change_timestamp_seconds";
+const TOKEN_KEYS: &str = "altsd_token_signing_keys";
+const TOKEN_KEY_SINCE: &str = "altsd_token_signing_key_since_timestamp_seconds";
+const TOKEN_KEYS_FAILING: &str = "altsd_token_signing_keys_failing";
 const STORE_CONNECTED: &str = "altsd_store_connected";
 const STORE_LOST: &str = "altsd_store_lost_timestamp_seconds";
 const TOKEN_EXCHANGES: &str = "altsd_token_exchanges_total";
@@ -59,7 +63,7 @@ enum Kind {
 }
 
 /// Each metric with its unit and what it says.
-const METRICS: [(&str, Kind, Unit, &str); 24] = [
+const METRICS: [(&str, Kind, Unit, &str); 27] = [
     (BUILD_INFO, Kind::Gauge, Unit::Count, "Version of altsd; always 1."),
     (READY, Kind::Gauge, Unit::Count, "Whether handshakes are served: 1 if they are, 0 if not."),
     (ATTESTATIONS, Kind::Counter, Unit::Count, "Callers whose identity was asked of the kernel."),
@@ -115,6 +119,19 @@ const METRICS: [(&str, Kind, Unit, &str); 24] = [
     ),
     (POLICY_FILES_BAD, Kind::Gauge, Unit::Count, "Policy documents whose new content is not used."),
     (POLICY_CHANGED, Kind::Gauge, Unit::Seconds, "When the policy last changed, since 1970."),
+    (TOKEN_KEYS, Kind::Gauge, Unit::Count, "Keys of this node that tokens are signed with, by their states."),
+    (
+        TOKEN_KEY_SINCE,
+        Kind::Gauge,
+        Unit::Seconds,
+        "Since when the key that is longest in a state is in it, since 1970.",
+    ),
+    (
+        TOKEN_KEYS_FAILING,
+        Kind::Gauge,
+        Unit::Count,
+        "Whether something with the signing keys could not be done: 1 if so, 0 if not.",
+    ),
     (STORE_CONNECTED, Kind::Gauge, Unit::Count, "Whether the store is heard of: 1 if it is, 0 if not."),
     (STORE_LOST, Kind::Gauge, Unit::Seconds, "Since when the store is not heard of, since 1970."),
     (TOKEN_EXCHANGES, Kind::Counter, Unit::Count, "Tokens that were asked for."),
@@ -261,8 +278,6 @@ impl Observe for Metrics {
 }
 
 /// What the writer of the policy tells.
-impl crate::token::keyring::Observe for Metrics {}
-
 impl writer::Observe for Metrics {
     fn published(&self, state: &State) {
         let counts = &state.counts;
@@ -280,6 +295,20 @@ impl writer::Observe for Metrics {
         };
         gauge!(STORE_CONNECTED).set(connected);
         gauge!(STORE_LOST).set(lost);
+    }
+}
+
+/// What the keyring of the token door tells.
+impl keyring::Observe for Metrics {
+    fn keys(&self, status: &keyring::Status) {
+        for state in KeyState::ALL {
+            let own = || status.keys.iter().filter(|key| key.own && key.state == state);
+            let since = own().map(keyring::KeyStatus::since).min();
+            gauge!(TOKEN_KEYS, "state" => state.as_str()).set(own().count() as f64);
+            gauge!(TOKEN_KEY_SINCE, "state" => state.as_str())
+                .set(since.map_or(f64::NAN, |since| since as f64));
+        }
+        gauge!(TOKEN_KEYS_FAILING).set(if status.failure.is_some() { 1.0 } else { 0.0 });
     }
 }
 

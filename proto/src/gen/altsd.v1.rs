@@ -5408,3 +5408,627 @@ pub mod audit_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A key that tokens are signed with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SigningKey {
+    /// The name of the resource: `signing-keys/KID`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `kid` of its tokens: the thumbprint of RFC 7638.
+    #[prost(string, tag = "2")]
+    pub key_id: ::prost::alloc::string::String,
+    /// `alg` of its tokens.
+    #[prost(string, tag = "3")]
+    pub algorithm: ::prost::alloc::string::String,
+    /// The node that signs with it, as that calls itself.
+    #[prost(string, tag = "4")]
+    pub node: ::prost::alloc::string::String,
+    /// Whether that is the node that answers.
+    #[prost(bool, tag = "5")]
+    pub own: bool,
+    /// Where it is on its way.
+    #[prost(enumeration = "signing_key::State", tag = "6")]
+    pub state: i32,
+    /// When it was made.
+    #[prost(message, optional, tag = "7")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When its record was in the store; not set as long as it is not.
+    #[prost(message, optional, tag = "8")]
+    pub publish_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// From when on it signs, or shall.
+    #[prost(message, optional, tag = "9")]
+    pub sign_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Until when its node signs with it if it cannot renew its record in the store; not set without a store.
+    #[prost(message, optional, tag = "10")]
+    pub renew_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since when nothing is signed with it.
+    #[prost(message, optional, tag = "11")]
+    pub retire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since when nobody shall believe it.
+    #[prost(message, optional, tag = "12")]
+    pub withdraw_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it is deleted, if that is known.
+    #[prost(message, optional, tag = "13")]
+    pub delete_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What happens to it next, for people.
+    #[prost(string, tag = "14")]
+    pub next: ::prost::alloc::string::String,
+    /// Why its record cannot be read, where the state says so.
+    #[prost(string, tag = "15")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `SigningKey`.
+pub mod signing_key {
+    /// Where a key is on its way.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// Not a state.
+        Unspecified = 0,
+        /// It is published, or shall be, and does not sign yet.
+        Next = 1,
+        /// Tokens are signed with it.
+        Active = 2,
+        /// Nothing is signed with it, and tokens of it are good until they end.
+        Retired = 3,
+        /// Nobody shall believe it.
+        Withdrawn = 4,
+        /// The store has something under this name that is no key. It is not published.
+        Unreadable = 5,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Next => "NEXT",
+                Self::Active => "ACTIVE",
+                Self::Retired => "RETIRED",
+                Self::Withdrawn => "WITHDRAWN",
+                Self::Unreadable => "UNREADABLE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "NEXT" => Some(Self::Next),
+                "ACTIVE" => Some(Self::Active),
+                "RETIRED" => Some(Self::Retired),
+                "WITHDRAWN" => Some(Self::Withdrawn),
+                "UNREADABLE" => Some(Self::Unreadable),
+                _ => None,
+            }
+        }
+    }
+}
+/// Asks for a page of keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSigningKeysRequest {
+    /// The most that are wanted: 0 leaves it to the node (100), and more than 1000 count as 1000. A page may have fewer.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of keys.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSigningKeysResponse {
+    /// The keys, ordered by name.
+    #[prost(message, repeated, tag = "1")]
+    pub signing_keys: ::prost::alloc::vec::Vec<SigningKey>,
+    /// Asks for the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// What could not be done with the keys of this node and is tried again, after its reason code and a colon; empty if
+    /// all is as it should be.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
+    /// The longest that verifiers keep what they have read, in seconds, as this node is told.
+    #[prost(uint64, tag = "4")]
+    pub verifier_cache_seconds: u64,
+}
+/// Asks for the next key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateSigningKeyRequest {
+    /// Whether the new key signs at once and all others of this node are withdrawn: verifiers that have not read the keys
+    /// again refuse its tokens.
+    #[prost(bool, tag = "1")]
+    pub emergency: bool,
+}
+/// Withdraws a key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetireSigningKeyRequest {
+    /// The name of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// What was done.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangedSigningKeys {
+    /// The new key, or the one that signs now in place of what was withdrawn; not set if there is none.
+    #[prost(message, optional, tag = "1")]
+    pub signing_key: ::core::option::Option<SigningKey>,
+    /// What nobody shall believe any more.
+    #[prost(message, repeated, tag = "2")]
+    pub withdrawn: ::prost::alloc::vec::Vec<SigningKey>,
+    /// The longest that verifiers keep what they have read, in seconds, as this node is told.
+    #[prost(uint64, tag = "3")]
+    pub verifier_cache_seconds: u64,
+}
+/// Generated client implementations.
+pub mod signing_keys_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Signing keys of this node, and of all nodes that share its store. A key is published before it signs and stays
+    /// published until no token that it has signed can count: next, active, retired, gone. All of this goes by itself.
+    ///
+    /// Verifiers keep the keys that they have read, for up to `verifier_cache_seconds` of the configuration: also one that
+    /// is withdrawn counts so long with those who do not ask here.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug, Clone)]
+    pub struct SigningKeysClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> SigningKeysClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SigningKeysClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SigningKeysClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All keys, ordered by name.
+        pub async fn list_signing_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSigningKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSigningKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.SigningKeys/ListSigningKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.SigningKeys", "ListSigningKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes the next key of this node now, or takes the one that its file holds now.
+        pub async fn rotate_signing_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateSigningKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangedSigningKeys>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.SigningKeys/RotateSigningKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.SigningKeys", "RotateSigningKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Withdraws one key at once, of this node or another.
+        pub async fn retire_signing_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetireSigningKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangedSigningKeys>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/altsd.v1.SigningKeys/RetireSigningKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("altsd.v1.SigningKeys", "RetireSigningKey"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod signing_keys_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SigningKeysServer.
+    #[async_trait]
+    pub trait SigningKeys: std::marker::Send + std::marker::Sync + 'static {
+        /// All keys, ordered by name.
+        async fn list_signing_keys(
+            &self,
+            request: tonic::Request<super::ListSigningKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSigningKeysResponse>,
+            tonic::Status,
+        >;
+        /// Makes the next key of this node now, or takes the one that its file holds now.
+        async fn rotate_signing_key(
+            &self,
+            request: tonic::Request<super::RotateSigningKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangedSigningKeys>,
+            tonic::Status,
+        >;
+        /// Withdraws one key at once, of this node or another.
+        async fn retire_signing_key(
+            &self,
+            request: tonic::Request<super::RetireSigningKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangedSigningKeys>,
+            tonic::Status,
+        >;
+    }
+    /// Signing keys of this node, and of all nodes that share its store. A key is published before it signs and stays
+    /// published until no token that it has signed can count: next, active, retired, gone. All of this goes by itself.
+    ///
+    /// Verifiers keep the keys that they have read, for up to `verifier_cache_seconds` of the configuration: also one that
+    /// is withdrawn counts so long with those who do not ask here.
+    ///
+    /// Each refusal begins with a stable reason code and a colon.
+    #[derive(Debug)]
+    pub struct SigningKeysServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SigningKeysServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SigningKeysServer<T>
+    where
+        T: SigningKeys,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/altsd.v1.SigningKeys/ListSigningKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSigningKeysSvc<T: SigningKeys>(pub Arc<T>);
+                    impl<
+                        T: SigningKeys,
+                    > tonic::server::UnaryService<super::ListSigningKeysRequest>
+                    for ListSigningKeysSvc<T> {
+                        type Response = super::ListSigningKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSigningKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningKeys>::list_signing_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSigningKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.SigningKeys/RotateSigningKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateSigningKeySvc<T: SigningKeys>(pub Arc<T>);
+                    impl<
+                        T: SigningKeys,
+                    > tonic::server::UnaryService<super::RotateSigningKeyRequest>
+                    for RotateSigningKeySvc<T> {
+                        type Response = super::ChangedSigningKeys;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateSigningKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningKeys>::rotate_signing_key(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateSigningKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/altsd.v1.SigningKeys/RetireSigningKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetireSigningKeySvc<T: SigningKeys>(pub Arc<T>);
+                    impl<
+                        T: SigningKeys,
+                    > tonic::server::UnaryService<super::RetireSigningKeyRequest>
+                    for RetireSigningKeySvc<T> {
+                        type Response = super::ChangedSigningKeys;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetireSigningKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SigningKeys>::retire_signing_key(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetireSigningKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SigningKeysServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "altsd.v1.SigningKeys";
+    impl<T> tonic::server::NamedService for SigningKeysServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

@@ -1,8 +1,9 @@
 //! What operators ask the daemon, on a unix socket that is theirs alone.
 //!
-//! `access` says who may ask at all. Six services: `certificates` over the keeper of certificates (its messages are
+//! `access` says who may ask at all. Seven services: `certificates` over the keeper of certificates (its messages are
 //! made by `resource`), `policy`, `revocations` and
-//! `token_revocations` over the store, `status` of the node, `audit` over the trail. `shelf` is how all resources of
+//! `token_revocations` over the store, `status` of the node, `audit` over the trail, `signing_keys` over the keys of the
+//! token door. `shelf` is how all resources of
 //! the policy are read and changed, `managed` what their kinds are; `refusal` is the table of refusals.
 
 mod access;
@@ -20,13 +21,14 @@ mod refusal;
 mod resource;
 mod revocations;
 mod shelf;
+mod signing_keys;
 mod status;
 mod token_revocations;
 
 use std::sync::Arc;
 
 use alts_proto::altsd::{
-    audit_server, certificates_server, node_server, policy_server, revocations_server,
+    audit_server, certificates_server, node_server, policy_server, revocations_server, signing_keys_server,
     token_revocations_server,
 };
 use alts_store::Store;
@@ -51,6 +53,7 @@ pub(crate) use self::{
     check::check_peer,
     decisions::Decisions,
     node::Standing,
+    signing_keys::SigningKeys,
     status::{ListenerFacts, Node},
 };
 
@@ -108,13 +111,26 @@ pub(crate) struct Parts {
     pub(crate) decisions: Arc<dyn Decisions>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) trail: Trail,
+    /// The keys of the token door, if it is open.
+    pub(crate) signing_keys: Option<Arc<dyn SigningKeys>>,
     /// Streams end when it has no sender any more.
     pub(crate) stopped: watch::Receiver<()>,
 }
 
 /// What is served there.
 pub(crate) fn services(parts: Parts) -> Routes {
-    let Parts { certificates, clock, operators, store, ledger, decisions, node, trail, stopped } = parts;
+    let Parts {
+        certificates,
+        clock,
+        operators,
+        store,
+        ledger,
+        decisions,
+        node,
+        trail,
+        signing_keys,
+        stopped,
+    } = parts;
     let token_revocations = token_revocations::Service { store: store.clone(), ledger, clock: clock.clone() };
     let shelf = Shelf::new(store, decisions.clone());
     let policy =
@@ -124,6 +140,7 @@ pub(crate) fn services(parts: Parts) -> Routes {
         status::Service { node, certificates: certificates.clone(), decisions, clock: clock.clone() };
     let certificates = certificates::Service::new(certificates, clock);
     let audit = audit::Service::new(trail, stopped);
+    let signing_keys = signing_keys::Service { keys: signing_keys };
     let access = move |request: Request<()>| -> Result<Request<()>, Status> {
         access::check(request.extensions(), &operators).map(|()| request)
     };
@@ -132,16 +149,18 @@ pub(crate) fn services(parts: Parts) -> Routes {
         .add_service(InterceptedService::new(revocations.into_server(), access.clone()))
         .add_service(InterceptedService::new(token_revocations.into_server(), access.clone()))
         .add_service(InterceptedService::new(status.into_server(), access.clone()))
-        .add_service(InterceptedService::new(audit.into_server(), access.clone()));
+        .add_service(InterceptedService::new(audit.into_server(), access.clone()))
+        .add_service(InterceptedService::new(signing_keys.into_server(), access.clone()));
     reflection::add(routes, &SERVICES, access)
 }
 /// What reflection tells of.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     audit_server::SERVICE_NAME,
     certificates_server::SERVICE_NAME,
     node_server::SERVICE_NAME,
     policy_server::SERVICE_NAME,
     revocations_server::SERVICE_NAME,
+    signing_keys_server::SERVICE_NAME,
     token_revocations_server::SERVICE_NAME,
 ];
 

@@ -40,9 +40,11 @@ use crate::{
     verifier::{Contact, Counts, State as Decided, Verifier},
 };
 
+pub(crate) mod keys_world;
 mod node;
 mod policy;
 mod revocations;
+mod signing_keys;
 mod token_revocations;
 pub(crate) mod world;
 

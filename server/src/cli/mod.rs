@@ -6,6 +6,7 @@ mod certs;
 mod client;
 mod exec;
 mod handshake;
+mod keys;
 mod output;
 mod pem;
 mod policy;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Certs(certs::Args),
     Policy(policy::Args),
     Revoke(revoke::Args),
+    Keys(keys::Args),
     Token(token::Args),
     Status(status::Args),
     Audit(audit::Args),
@@ -70,6 +72,7 @@ impl Command {
             Self::Certs(args) => runtime()?.block_on(certs::run(args))?,
             Self::Policy(args) => return Ok(runtime()?.block_on(policy::run(args, now()))?),
             Self::Revoke(args) => runtime()?.block_on(revoke::run(args, now()))?,
+            Self::Keys(args) => runtime()?.block_on(keys::run(args))?,
             Self::Token(args) => return Ok(runtime()?.block_on(token::run(args, now()))?),
             Self::Status(args) => return Ok(runtime()?.block_on(status::run(args))?),
             Self::Audit(args) => runtime()?.block_on(audit::run(args, &*app::clock()))?,
@@ -110,6 +113,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Revoke(#[from] revoke::Error),
     #[error(transparent)]
+    Keys(#[from] keys::Error),
+    #[error(transparent)]
     Token(#[from] token::Error),
     #[error(transparent)]
     Status(#[from] status::Error),
@@ -136,6 +141,7 @@ impl Error {
             | Self::Certs(_)
             | Self::Policy(_)
             | Self::Revoke(_)
+            | Self::Keys(_)
             | Self::Token(_)
             | Self::Status(_)
             | Self::Audit(_)

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alts_store::Revision;
 
-use super::{writer::Observe as _, *};
+use super::{keyring::Observe as _, writer::Observe as _, *};
 use crate::{
     policy::{Action, Policy, Sources},
     verifier::{Counts, FileState},
@@ -42,6 +42,36 @@ fn everything(metrics: Metrics) {
     metrics.token_exchanged("local_peer", Ok(()));
     metrics.token_exchanged("jwt", Err("token_expired"));
     metrics.published(&policy(Contact::Lost { since: Some(1_767_225_000), problem: "x".to_owned() }));
+    metrics.keys(&signing_keys());
+}
+
+/// Two keys that have retired, and one that signs; and one of another node.
+fn signing_keys() -> keyring::Status {
+    let key = |state, at, own| keyring::KeyStatus {
+        kid: "k".to_owned(),
+        algorithm: "ES256",
+        node: "a".to_owned(),
+        own,
+        state,
+        created: 1,
+        published: Some(2),
+        signs_from: Some(at),
+        signs_until: None,
+        retired: Some(at),
+        withdrawn: None,
+        gone_after: None,
+        next: String::new(),
+    };
+    keyring::Status {
+        keys: vec![
+            key(KeyState::Active, 1_767_225_600, true),
+            key(KeyState::Retired, 1_767_225_500, true),
+            key(KeyState::Retired, 1_767_225_400, true),
+            key(KeyState::Retired, 1_767_225_300, false),
+        ],
+        unreadable: Vec::new(),
+        failure: Some(keyring::Failure { code: "store_unavailable", problem: "x".to_owned(), since: 1 }),
+    }
 }
 
 /// A policy of which nothing is 0.
@@ -114,6 +144,14 @@ fn every_metric_is_scraped_with_its_labels() {
         "altsd_policy_problems 6",
         "altsd_policy_files_bad 1",
         "altsd_policy_change_timestamp_seconds 1767224000",
+        "altsd_token_signing_keys{state=\"next\"} 0",
+        "altsd_token_signing_keys{state=\"active\"} 1",
+        "altsd_token_signing_keys{state=\"retired\"} 2",
+        "altsd_token_signing_keys{state=\"withdrawn\"} 0",
+        "altsd_token_signing_key_since_timestamp_seconds{state=\"active\"} 1767225600",
+        "altsd_token_signing_key_since_timestamp_seconds{state=\"retired\"} 1767225400",
+        "altsd_token_signing_key_since_timestamp_seconds{state=\"withdrawn\"} NaN",
+        "altsd_token_signing_keys_failing 1",
         "altsd_store_connected 0",
         "altsd_store_lost_timestamp_seconds 1767225000",
     ];

@@ -6,7 +6,7 @@
 mod files;
 mod fleet;
 mod own;
-mod record;
+pub(crate) mod record;
 mod status;
 mod task;
 
@@ -27,7 +27,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::{
     files::Error,
-    record::{KeyRecord, SIGNING_KEY},
     status::{Failure, KeyStatus, Status},
 };
 use self::{
@@ -132,6 +131,7 @@ pub(crate) struct Changed {
 pub(crate) struct Keyring {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
+    verifier_cache: u64,
 }
 
 /// What the task and its handles look at.
@@ -182,6 +182,7 @@ impl Keyring {
         if let Some(warning) = settings.rules().warning() {
             tracing::warn!(code = "publish_ahead_short", "{warning}");
         }
+        let verifier_cache = settings.verifier_cache;
         let shared = Arc::new(Shared {
             clock,
             random,
@@ -206,12 +207,17 @@ impl Keyring {
             let _alive = alive;
             task.run(received, feed).await;
         });
-        Ok((Arc::new(Self { commands, shared }), ended))
+        Ok((Arc::new(Self { commands, shared, verifier_cache }), ended))
     }
 
     /// How all keys of the fleet stand.
     pub(crate) fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()
+    }
+
+    /// The longest that a verifier keeps a set, in seconds, as the configuration says.
+    pub(crate) fn verifier_cache(&self) -> u64 {
+        self.verifier_cache
     }
 
     /// Makes the next key now, or takes the one that is in the file now. It signs when verifiers know it; in an

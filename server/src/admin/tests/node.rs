@@ -66,7 +66,7 @@ async fn reflection_tells_of_the_services_and_their_files() {
     names.sort();
     assert_eq!(
         names,
-        ["Audit", "Certificates", "Node", "Policy", "Revocations", "TokenRevocations"]
+        ["Audit", "Certificates", "Node", "Policy", "Revocations", "SigningKeys", "TokenRevocations"]
             .map(|name| format!("altsd.v1.{name}"))
     );
 
@@ -117,6 +117,9 @@ async fn every_new_service_asks_who_sends_a_request() {
     let list = api::ListTokenRevocationsRequest::default();
     let mut tokens = api::token_revocations_client::TokenRevocationsClient::new(channel.clone());
     denied(tokens.list_token_revocations(list).await.expect_err("token revocations"));
+    let rotate = api::RotateSigningKeyRequest { emergency: true };
+    let mut keys = api::signing_keys_client::SigningKeysClient::new(channel.clone());
+    denied(keys.rotate_signing_key(rotate).await.expect_err("signing keys"));
     let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(channel);
     let none = tokio_stream::empty::<v1::ServerReflectionRequest>();
     denied(reflection.server_reflection_info(none).await.expect_err("reflection"));

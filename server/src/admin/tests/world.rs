@@ -87,6 +87,7 @@ pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake
         decisions: standing.clone(),
         node: standing,
         trail,
+        signing_keys: None,
         stopped,
     }
 }

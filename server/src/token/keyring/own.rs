@@ -121,23 +121,23 @@ impl Held {
         }
     }
 
-    /// Signs no more. Tokens that it has signed are good until they end.
-    pub(super) fn retire(&mut self, at: u64, instant: Instant) {
+    /// Signs no more, since a moment. Tokens that it has signed are good until they end.
+    pub(super) fn retire(&mut self, at: u64, moment: Moment) {
         self.facts.used = self.facts.used.max(self.used.load(Ordering::Relaxed));
         self.facts.retired = Some(at);
-        self.end(instant);
+        self.end(moment);
     }
 
     /// Nobody shall believe it any more.
-    pub(super) fn withdraw(&mut self, at: u64, instant: Instant) {
+    pub(super) fn withdraw(&mut self, at: u64, moment: Moment) {
         if self.facts.withdrawn.is_none() {
             self.facts.withdrawn = Some(at);
-            self.end(instant);
+            self.end(moment);
         }
     }
 
-    fn end(&mut self, instant: Instant) {
-        self.ended_at = Some(Moment::now(instant));
+    fn end(&mut self, moment: Moment) {
+        self.ended_at = Some(moment);
         self.private = None;
         self.facts.in_store = false;
         self.is_dirty = true;

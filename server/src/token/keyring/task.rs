@@ -1,17 +1,18 @@
 //! The one task that changes the keys: load → decide → write.
 
 mod change;
+mod store;
 
 use std::{sync::Arc, time::Duration};
 
 use alts_handshake::sha256;
 use alts_request_auth::{KeySet, PublicKey, SigningKey};
-use alts_store::{Entry, Error as StoreError, Expected, Revision, Store, Write};
+use alts_store::{Error as StoreError, Store};
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     files::{FileForm, KeyFiles},
     fleet::Fleet,
     own::{Held, Moment, Private},
-    record::{KeyRecord, SIGNING_KEY},
     status,
 };
 use crate::token::{
@@ -32,9 +32,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15);
 
 /// The pause after something could not be done.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// How long the store may take for one answer.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most times that what was done leads to more at once. A key on its whole way needs six.
 const MAX_ROUNDS: usize = 16;
@@ -127,7 +124,6 @@ impl Task {
     /// Works until there is no handle any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut feed: Option<Feed>) {
         if let Some(feed) = &mut feed {
-            feed.mark_changed();
             self.learn(feed);
         }
         loop {
@@ -136,7 +132,7 @@ impl Task {
                 command = commands.recv() => match command {
                     Some(command) => {
                         // What the store has said before counts before what an operator wants.
-                        if let Some(feed) = &mut feed {
+                        if let Some(feed) = feed.as_mut().filter(|feed| feed.has_changed().unwrap_or_default()) {
                             self.learn(feed);
                         }
                         self.obey(command).await;
@@ -157,9 +153,6 @@ impl Task {
 
     /// Takes over what the store says now.
     fn learn(&mut self, feed: &mut Feed) {
-        if !feed.has_changed().unwrap_or_default() {
-            return;
-        }
         let entries = feed.borrow_and_update().clone();
         // A feed that was told nothing so far is empty too.
         if self.has_told || !entries.is_empty() {
@@ -255,7 +248,7 @@ impl Task {
                     "a key of this node was withdrawn by an operator of the fleet"
                 );
                 is_replaced |= held.facts.state() == State::Active;
-                held.withdraw(at, clock.monotonic());
+                held.withdraw(at, Moment::now(clock.monotonic()));
             }
             held.note_use(now);
             let ago = |at: Option<Moment>| at.map(|at| at.ago(&*clock));
@@ -301,9 +294,9 @@ impl Task {
                 tracing::info!(kid, "tokens are signed with this key from now on: {}", reason.as_str());
             }
             Step::Retire { kid, at, reason } => {
-                let instant = self.shared.clock.monotonic();
+                let (now, instant) = (self.now(), self.shared.clock.monotonic());
                 let Some(held) = self.held(kid) else { return Ok(()) };
-                held.retire(*at, instant);
+                held.retire(*at, Moment { instant, before: now.saturating_sub(*at) });
                 tracing::info!(kid, "nothing is signed with this key any more: {}", reason.as_str());
             }
             Step::Forget { kid, reason } => {
@@ -517,70 +510,6 @@ impl Task {
                 None => "none is made yet".to_owned(),
             }),
         }
-    }
-}
-
-/// The store, as far as it is asked.
-impl Task {
-    async fn list(&mut self) -> Result<(), StoreError> {
-        let Some(store) = self.store.clone() else { return Ok(()) };
-        let listing = self.ask(store.list(SIGNING_KEY.prefix())).await?;
-        let named = |entry: Entry| Some((SIGNING_KEY.name(&entry.key)?.to_owned(), entry));
-        self.fleet.merge(&listing.entries.into_iter().filter_map(named).collect());
-        self.has_told = true;
-        Ok(())
-    }
-
-    /// Writes a record over the one that is known. `false`: there was another, which is known now.
-    async fn put(&mut self, kid: &str, record: KeyRecord) -> Result<bool, Problem> {
-        let write = SIGNING_KEY.put(kid, &record, self.fleet.expected(kid))?;
-        match self.transact(kid, write).await? {
-            Some(revision) => self.fleet.put(record, revision),
-            None => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// Deletes the record that is known. `false`: there was another, which is known now.
-    async fn delete(&mut self, kid: &str) -> Result<bool, Problem> {
-        let expected = match self.fleet.expected(kid) {
-            Expected::Absent => return Ok(true),
-            expected => expected,
-        };
-        let write = SIGNING_KEY.delete(kid, expected)?;
-        Ok(self.transact(kid, write).await?.is_some())
-    }
-
-    /// `None`: somebody else was first, and what they wrote is known now.
-    async fn transact(&mut self, kid: &str, write: Write) -> Result<Option<Revision>, Problem> {
-        let Some(store) = self.store.clone() else { return Ok(None) };
-        let key = write.key.clone();
-        match self.ask(store.transact(vec![write])).await {
-            Ok(revision) => Ok(Some(revision)),
-            Err(StoreError::Conflict { .. }) => {
-                match self.ask(store.get(&key)).await? {
-                    Some(entry) => self.fleet.take(kid, &entry),
-                    None => self.fleet.is_missing(kid),
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Waits for the store, but not for ever, and in each turn only until it has failed once.
-    async fn ask<T>(&mut self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        if let Some(error) = &self.away {
-            return Err(error.clone());
-        }
-        let silent = |_| StoreError::Unavailable(format!("no answer within {} s", STORE_PATIENCE.as_secs()));
-        let answer = timeout(STORE_PATIENCE, call).await.map_err(silent).flatten();
-        if let Err(error) = &answer
-            && !matches!(error, StoreError::Conflict { .. })
-        {
-            self.away = Some(error.clone());
-        }
-        answer
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Command, Problem, Reason, State, Task};
 use crate::token::keyring::{
     ChangeError, Changed, KeyStatus,
     files::import,
+    own::Moment,
     status::{of_other, of_own},
 };
 
@@ -43,7 +44,7 @@ impl Task {
                 if held.facts.withdrawn.is_none() {
                     tracing::warn!(kid = held.kid(), "a key is withdrawn: an operator asked for it");
                     withdrawn.push(held.kid().to_owned());
-                    held.withdraw(now, instant);
+                    held.withdraw(now, Moment::now(instant));
                 }
             }
         }
@@ -87,7 +88,7 @@ impl Task {
         {
             tracing::warn!(kid, "a key is withdrawn: an operator asked for it");
             was_active = held.facts.state() == State::Active;
-            held.withdraw(now, instant);
+            held.withdraw(now, Moment::now(instant));
         }
         if was_active {
             self.hasten();

@@ -46,6 +46,7 @@ struct World {
     /// time: later, if it was signed while the clock of the node was ahead.
     tokens: BTreeMap<String, (u64, u64)>,
     signed: u64,
+    made: u64,
 }
 
 impl World {
@@ -60,6 +61,7 @@ impl World {
             set: BTreeMap::new(),
             tokens: BTreeMap::new(),
             signed: 0,
+            made: 0,
         }
     }
 
@@ -143,7 +145,8 @@ impl World {
             |keys: &mut Vec<Key>, kid: &str| keys.iter().position(|key| key.kid == kid).expect("it is there");
         match step {
             Step::Make { at_once, .. } => {
-                let kid = format!("key {}", self.time * 100 + self.keys.len() as u64);
+                self.made += 1;
+                let kid = format!("key {}", self.made);
                 let (published, promised) = (None, 0);
                 let new = Key {
                     created: now,
