@@ -121,10 +121,6 @@ impl Issuers {
 
 #[async_trait]
 impl parts::Issuers for Issuers {
-    fn knows(&self, issuer: &str) -> bool {
-        self.0.contains_key(issuer)
-    }
-
     async fn verify(&self, text: &str, now: u64) -> Result<Subject, SubjectProblem> {
         let token = Token::parse(text).map_err(at_fault)?;
         let known = token.claims().issuer().and_then(|issuer| self.0.get_key_value(issuer));

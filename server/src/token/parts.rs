@@ -74,9 +74,6 @@ pub(crate) enum LedgerProblem {
 /// Issuers whose tokens prove subjects.
 #[async_trait]
 pub(crate) trait Issuers: Send + Sync {
-    /// Whether a token of this `iss` would be looked at.
-    fn knows(&self, issuer: &str) -> bool;
-
     /// Verifies a token of a configured issuer. `now` is in seconds since 1970.
     async fn verify(&self, token: &str, now: u64) -> Result<Subject, SubjectProblem>;
 }

@@ -55,7 +55,7 @@ impl KeysWorld {
         };
         let (keyring, _) = Keyring::start(parts).expect("it starts");
         keyring.turn().await;
-        let (verifier, _, _) =
+        let (verifier, ..) =
             world::verifier(None, PolicyFiles::load(Vec::new()).expect("there are none")).await;
         let parts = world::parts(verifier, None, Fake::with([]));
         let admin = Admin::of_services(services(Parts { signing_keys: Some(keyring.clone()), ..parts }));

@@ -182,10 +182,6 @@ impl Idp {
 
 #[async_trait]
 impl Issuers for Idp {
-    fn knows(&self, issuer: &str) -> bool {
-        issuer == IDP
-    }
-
     async fn verify(&self, token: &str, now: u64) -> Result<Subject, SubjectProblem> {
         if self.away.load(Ordering::Relaxed) {
             return Err(SubjectProblem::Unavailable("somewhere secret".to_owned()));
