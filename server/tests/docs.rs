@@ -248,12 +248,16 @@ fn reasons_of_the_admin_api() -> BTreeSet<String> {
             let of_calls = calls.filter_map(|(_, text)| literal(text.split_once(", ")?.1));
             let of_check = after(source, "invalid(").filter_map(|(_, text)| literal(text));
             let of_kinds = after(source, "UNKNOWN: &'static str =").filter_map(|(_, text)| literal(text));
-            reasons.extend(of_calls.chain(of_check).chain(of_kinds));
+            let of_tables = after(source, "=> (Code::")
+                .filter_map(|(_, text)| literal(text.split_once(", ")?.1))
+                .filter(|reason| reason.contains('_'));
+            reasons.extend(of_calls.chain(of_check).chain(of_kinds).chain(of_tables));
         }
     }
     let tables = [
         (include_str!("../src/policy/problem.rs"), "fn code(&self)"),
         (include_str!("../../store/src/lib.rs"), "fn reason(&self)"),
+        (include_str!("../src/token/keyring/files.rs"), "fn code(&self)"),
     ];
     for (source, function) in tables {
         let (_, table) = source.split_once(function).expect("each error has a reason");

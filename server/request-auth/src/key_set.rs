@@ -16,8 +16,11 @@ use crate::{
 /// Most octets of a set.
 const MAX_SET: usize = 1024 * 1024;
 
-/// Most keys of a set. A token without `kid` is tried with each that fits, so that this bounds its cost.
-const MAX_KEYS: usize = 100;
+/// Most keys of a set. A fleet of a thousand nodes has some thousands, which its tokens name by `kid`.
+const MAX_KEYS: usize = 10_000;
+
+/// Most keys that a token without `kid` is tried with. Where more would fit, it has to name one.
+const MAX_TRIED: usize = 100;
 
 /// The keys of one issuer. A key that cannot be used is left out of it.
 #[derive(Clone, Debug)]
@@ -47,8 +50,8 @@ pub enum KeySetError {
     /// It has no list `keys`.
     #[error("the key set has no list [keys]")]
     NoList,
-    /// It has more than 100 keys.
-    #[error("the key set has {0} keys, more than the {MAX_KEYS} that are tried")]
+    /// It has more than 10,000 keys.
+    #[error("the key set has {0} keys, more than the {MAX_KEYS} that are read")]
     TooMany(usize),
     /// None of its keys can be used.
     #[error("the key set has no key that can be used: of {0} keys, the first is left out because {1}")]
@@ -159,15 +162,16 @@ impl KeySet {
             (Some(wanted), Some(own)) => wanted == own,
             _ => true,
         };
-        let mut fitting = self.keys.iter().filter(named).filter(|key| key.is_for(algorithm)).peekable();
-        if fitting.peek().is_none() {
+        let fitting = self.keys.iter().filter(named).filter(|key| key.is_for(algorithm));
+        let fitting: Vec<_> = fitting.take(MAX_TRIED + 1).collect();
+        if fitting.is_empty() || fitting.len() > MAX_TRIED {
             return Err(Error::NoMatchingKey);
         }
         if algorithm == Algorithm::EdDSA && signature.len() != 64 {
             return Err(Error::Ed25519Length);
         }
         let algorithm = algorithm.to_library();
-        let good = fitting.any(|key| jwt_ring::is_signed(algorithm, &key.key, message, signature));
+        let good = fitting.iter().any(|key| jwt_ring::is_signed(algorithm, &key.key, message, signature));
         if good { Ok(()) } else { Err(Error::BadSignature) }
     }
 }
