@@ -188,7 +188,7 @@ fn kid(members: &Map<String, Value>, keys: Result<&KeySet, &str>) -> Check {
     let (finding, because) = match (members.get("kid"), keys) {
         (Some(kid), _) if !kid.is_string() => (Finding::Bad, Error::KidNotString.to_string()),
         (_, Err(problem)) => (Finding::NotChecked, problem.to_owned()),
-        (None, Ok(keys)) => (Finding::Note, format!("none: each of {} is tried that fits", count(keys))),
+        (None, Ok(keys)) => (Finding::Note, format!("none: all that fit are tried, of {}", count(keys))),
         (Some(kid), Ok(keys)) => {
             let kid = kid.as_str().unwrap_or_default();
             let skipped = keys.skipped().iter().find(|key| key.kid.as_deref() == Some(kid));
