@@ -1,7 +1,7 @@
 //! What a token costs the daemon: its CPU time for one that is minted over HTTP on a kept connection, beside one bare
 //! ES256 signature of ring in the same run. Only the ratio counts.
 //!
-//! `cargo bench -p altsd --bench token`; `ALTSD_TOKENS=N` for another number of tokens in a round.
+//! `cargo bench -p altsd --bench token`.
 
 use std::{
     fs,
@@ -33,21 +33,20 @@ const SIGNED_BYTES: usize = 420;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() {
-    let tokens = std::env::var("ALTSD_TOKENS").ok().and_then(|text| text.parse().ok()).unwrap_or(TOKENS);
     let directory = tempfile::tempdir().expect("there is room");
     let daemon = Daemon::start(directory.path());
     let mut connection = Connection::open(&directory.path().join("token.sock"));
-    for _ in 0..tokens / 10 {
+    for _ in 0..TOKENS / 10 {
         connection.token();
     }
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
-        let signature = of_a_signature(tokens);
+        let signature = of_a_signature(TOKENS);
         let before = daemon.cpu_seconds();
-        for _ in 0..tokens {
+        for _ in 0..TOKENS {
             black_box(connection.token());
         }
-        let token = (daemon.cpu_seconds() - before) / tokens as f64;
+        let token = (daemon.cpu_seconds() - before) / TOKENS as f64;
         println!(
             "a token {:6.2} us, a signature {:6.2} us, ratio {:.2}",
             token * 1e6,
@@ -57,7 +56,7 @@ fn main() {
         ratios.push(token / signature);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("{ROUNDS} rounds of {tokens}: median ratio {:.2}", ratios[ROUNDS / 2]);
+    println!("{ROUNDS} rounds of {TOKENS}: median ratio {:.2}", ratios[ROUNDS / 2]);
 }
 
 /// The CPU seconds of this thread for one.

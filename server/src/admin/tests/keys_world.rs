@@ -23,7 +23,6 @@ use crate::{
 pub(crate) struct KeysWorld {
     pub(crate) admin: Admin,
     pub(crate) keyring: Arc<Keyring>,
-    pub(crate) store: Arc<dyn Store>,
     channel: Channel,
 }
 
@@ -47,7 +46,7 @@ impl KeysWorld {
         };
         let parts = keyring::Parts {
             settings,
-            store: Some(store.clone()),
+            store: Some(store),
             feed: None,
             clock: Arc::new(Stopped),
             random: Arc::new(SystemRandom::new()),
@@ -60,7 +59,7 @@ impl KeysWorld {
         let parts = world::parts(verifier, None, Fake::with([]));
         let admin = Admin::of_services(services(Parts { signing_keys: Some(keyring.clone()), ..parts }));
         let channel = channel(&admin.socket()).await;
-        Self { admin, keyring, store, channel }
+        Self { admin, keyring, channel }
     }
 
     pub(crate) fn client(&self) -> SigningKeysClient<Channel> {

@@ -141,7 +141,8 @@ fn an_actor_must_be_named_and_be_proved_as_the_rule_demands() {
 fn audiences_are_those_of_the_rule_to_the_letter() {
     let subject = subject(Origin::Local, "orders@shop.example");
     let many = Rules::new(vec![Rule { many_audiences: true, ..rule() }]);
-    let cases: [(&[&str], Result<&[&str], Denied>, Result<&[&str], Denied>); 6] = [
+    type Given = Result<&'static [&'static str], Denied>;
+    let cases: [(&[&str], Given, Given); 6] = [
         (&[], Ok(&[SHOP]), Ok(&[SHOP])),
         (&[BANK], Ok(&[BANK]), Ok(&[BANK])),
         (&[BANK, BANK], Ok(&[BANK]), Ok(&[BANK])),
