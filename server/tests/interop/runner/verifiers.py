@@ -101,8 +101,9 @@ def emergency(world):
     # The set that is kept knows the old key and not the new one; nobody asks again for it.
     answered(envoy, GOOD, old)
     answered(envoy, UNKNOWN_KEY, new)
+    # Here each thread of Envoy asks for itself, when its set has ended.
     until(lambda: reply(envoy, new, "/renewed") == GOOD, "the new key")
-    answered(envoy, UNKNOWN_KEY, old, path="/renewed")
+    until(lambda: reply(envoy, old, "/renewed") == UNKNOWN_KEY, "the end of the old key")
 
 
 def verifier(world, kind):
