@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{env, time::Duration};
+use std::{env, fs, os::unix::net::UnixStream, process::Stdio, time::Duration};
 
 use alts_proto::altsd::{
     CreateRevocationRequest, DeleteRevocationRequest, Revocation, revocation::Subject,
@@ -18,9 +18,9 @@ use tonic_health::pb::{
 use self::{
     etcd::Etcd,
     support::{
-        daemon::eventually,
+        daemon::{eventually, wait_for},
         handshake::{Begun, Load, Refused, call},
-        node::Node,
+        node::{Node, output},
         stream::{CORE, connect},
     },
 };
@@ -245,4 +245,106 @@ async fn a_node_that_never_heard_of_etcd_admits_nobody() {
     etcd.restart(0);
     eventually("etcd to be heard of", async || serving(&node).await.then_some(())).await;
     call(&node, WEB, ORDERS, "").await.expect("nobody is revoked");
+}
+
+const CART: &str = "https://cart.x.example";
+
+/// A node with a token door. `more` goes into the section of its keys.
+async fn door(etcd: &Etcd, more: &str) -> Node {
+    let directory = tempfile::tempdir().expect("there is room");
+    let socket = directory.path().join("token.sock").display().to_string();
+    let tokens = format!(
+        "[token]\nissuer = \"https://tokens.x.example\"\n[[token.listener]]\naddress = \"unix:{socket}\"\n\
+         [[token.rule]]\nissuers = [\"local\"]\nsubjects = [\"*\"]\naudiences = [\"{CART}\"]\n[token.keys]\n{more}"
+    );
+    let node = Node::start_in(directory, &configuration(etcd, &tokens));
+    wait_for("the token door", || UnixStream::connect(node.at("token.sock")).ok());
+    connected(&node).await;
+    node
+}
+
+/// Exit code and output of `altsd token …` at a node, with this on its standard input.
+fn token(node: &Node, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = node.command(&[&["token"], arguments].concat());
+    command.args(["--socket", &format!("unix:{}", node.at("token.sock").display())]);
+    let file = node.at("input.jwt");
+    fs::write(&file, input).expect("there is room");
+    command.stdin(Stdio::from(fs::File::open(file).expect("it was written")));
+    output(command)
+}
+
+fn private_keys(node: &Node) -> usize {
+    let files = fs::read_dir(node.at("state").join("token-keys")).expect("it is there").flatten();
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    texts.filter(|text| text.contains("\"private_key\"")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_publish_the_signing_keys_of_all_and_each_signs_with_its_own() {
+    if !Etcd::is_there("nodes_publish_the_signing_keys_of_all_and_each_signs_with_its_own") {
+        return;
+    }
+    let etcd = Etcd::start(1);
+    let first = door(&etcd, "").await;
+    let mint = ["mint", "--audience", CART];
+    let (code, of_first, stderr) = token(&first, &mint, "");
+    assert_eq!(code, Some(0), "{stderr}");
+
+    // Verifiers may have asked the first node a moment ago: a second one that signed would not be believed.
+    let waiting = door(&etcd, "").await;
+    let (code, _, stderr) = token(&waiting, &mint, "");
+    assert!(code == Some(1) && stderr.contains("signing_key_too_new"), "{stderr}");
+
+    let second = door(&etcd, "sign_at_once = true\n").await;
+    let (code, of_second, stderr) = token(&second, &mint, "");
+    assert_eq!(code, Some(0), "{stderr}");
+    let nodes = [&first, &waiting, &second];
+    for node in nodes {
+        assert_eq!(private_keys(node), 1);
+        for minted in [&of_first, &of_second] {
+            eventually("both tokens to be known", async || {
+                (token(node, &["verify", "--audience", CART], minted).0 == Some(0)).then_some(())
+            })
+            .await;
+        }
+    }
+
+    assert_eq!(token(&second, &["revoke"], &of_first).0, Some(0));
+    for node in nodes {
+        eventually("the revocation to be known", async || {
+            (token(node, &["introspect"], &of_first).0 == Some(1)).then_some(())
+        })
+        .await;
+        assert_eq!(token(node, &["introspect"], &of_second).0, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_withdrawn_on_one_node_is_refused_on_all_and_signs_no_more() {
+    if !Etcd::is_there("a_key_that_is_withdrawn_on_one_node_is_refused_on_all_and_signs_no_more") {
+        return;
+    }
+    let etcd = Etcd::start(1);
+    let (first, second) = (door(&etcd, "").await, door(&etcd, "sign_at_once = true\n").await);
+    let mint = ["mint", "--audience", CART];
+    let (_, stolen, _) = token(&first, &mint, "");
+    eventually("the key to be known", async || {
+        (token(&second, &["introspect"], &stolen).0 == Some(0)).then_some(())
+    })
+    .await;
+    let kid =
+        alts_request_auth::Token::parse(stolen.trim()).expect("it is one").header().kid().map(str::to_owned);
+    let (code, _, stderr) = second.ask(&["keys", "retire", "--", &kid.expect("it has one")]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for node in [&first, &second] {
+        eventually("the key to be refused", async || {
+            (token(node, &["introspect"], &stolen).0 == Some(1)).then_some(())
+        })
+        .await;
+    }
+    eventually("another key to sign", async || {
+        let (code, minted, _) = token(&first, &mint, "");
+        (code == Some(0) && token(&first, &["introspect"], &minted).0 == Some(0)).then_some(())
+    })
+    .await;
 }

@@ -423,3 +423,18 @@ fn no_log_holds_a_token_or_a_key() {
         }
     }
 }
+
+#[test]
+fn after_an_emergency_only_tokens_of_the_new_key_count() {
+    let door = Door::open();
+    let stolen = door.mint(&[]);
+    let (code, _, stderr) = door.node.ask(&["keys", "rotate", "--emergency"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let minted = door.mint(&[]);
+    assert_ne!(kid(&stolen), kid(&minted));
+    assert!(!door.is_active(&stolen) && door.is_active(&minted));
+    assert_eq!(door.token(&["verify", "--audience", CART], &stolen).0, Some(1));
+    let door = door.again();
+    assert!(!door.is_active(&stolen) && door.is_active(&minted));
+    assert_eq!(kid(&minted), kid(&door.mint(&[])));
+}
