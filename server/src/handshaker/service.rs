@@ -220,7 +220,7 @@ impl Driver {
         }
         let caller = self.caller.as_ref()?;
         let noted = Noted {
-            peer: established.peer.account(),
+            peer: &established.peer,
             local: established.local.account(),
             user: caller.user(),
             processes: caller.found()?.seen(),

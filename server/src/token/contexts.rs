@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use alts_handshake::{SecureRandom, sha256};
+use alts_handshake::{Identity, SecureRandom, sha256};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
@@ -33,8 +33,8 @@ pub(crate) struct Contexts(Mutex<Table>);
 
 /// A finished handshake.
 pub(crate) struct Noted<'a> {
-    /// The account of the peer.
-    pub(crate) peer: &'a str,
+    /// The peer.
+    pub(crate) peer: &'a Identity,
     /// The account that met it.
     pub(crate) local: &'a str,
     /// Whose share of what is remembered it takes.
@@ -69,7 +69,7 @@ impl Contexts {
         }
         let handle = BASE64_URL_SAFE_NO_PAD.encode(*bytes);
         let Noted { peer, local, user, processes } = noted;
-        let (peer, local, expires) = (peer.to_owned(), local.to_owned(), now.saturating_add(LIFETIME));
+        let (peer, local, expires) = (peer.clone(), local.to_owned(), now.saturating_add(LIFETIME));
         let held = Held { context: Context { peer, local, expires }, processes };
         // Each entry is put in whole, so that a panic elsewhere does not spoil it.
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

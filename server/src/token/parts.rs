@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use alts_handshake::Identity;
 use alts_request_auth::KeySet;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,8 +99,8 @@ pub(crate) trait Contexts: Send + Sync {
 /// What a finished handshake proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
-    /// The account of the peer.
-    pub(crate) peer: String,
+    /// The peer, by all of its names.
+    pub(crate) peer: Identity,
     /// The account that met it.
     pub(crate) local: String,
     /// When the handle ends, in seconds since 1970.

@@ -71,11 +71,13 @@ impl Door {
             let text = "no handshake of this caller has this handle, or it has ended";
             TokenError::proof(part, "context_unknown", text)
         })?;
+        // By any of its names: the new token has one of them.
+        self.identity_not_revoked(part, &context.peer, now)?;
         let local = Actor { iss: Some(self.settings.issuer.clone()), sub: context.local, act: None };
         Ok(Subject {
             expires: Some(context.expires),
             actor: Some(local),
-            ..self.of_this_node(Origin::Alts, &context.peer)
+            ..self.of_this_node(Origin::Alts, context.peer.account())
         })
     }
 
@@ -129,8 +131,14 @@ impl Door {
 
     /// Refuses accounts that operators have revoked for handshakes. Names that are no accounts cannot be.
     fn account_not_revoked(&self, part: Part, account: &str, now: u64) -> Result<(), TokenError> {
-        let Some(identity) = self.identity(account) else { return Ok(()) };
-        match self.verifier.is_revoked(&identity, now) {
+        match self.identity(account) {
+            Some(identity) => self.identity_not_revoked(part, &identity, now),
+            None => Ok(()),
+        }
+    }
+
+    fn identity_not_revoked(&self, part: Part, identity: &Identity, now: u64) -> Result<(), TokenError> {
+        match self.verifier.is_revoked(identity, now) {
             Ok(false) => Ok(()),
             Ok(true) => Err(TokenError::proof(part, "account_revoked", "the account is revoked")),
             Err(detail) => Err(TokenError::unavailable(

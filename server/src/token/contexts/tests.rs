@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use alts_handshake::SystemRandom;
@@ -57,9 +57,12 @@ impl Drop for Other {
     }
 }
 
+/// Whom this process has met.
+static WEB: LazyLock<Identity> =
+    LazyLock::new(|| Identity::parse("web@x.example").expect("it is an account"));
+
 fn noted(user: u32, processes: &SeenProcesses) -> Noted<'static> {
-    let (peer, local) = ("web@x.example", "orders@x.example");
-    Noted { peer, local, user: Some(user), processes: processes.clone() }
+    Noted { peer: &WEB, local: "orders@x.example", user: Some(user), processes: processes.clone() }
 }
 
 fn note(contexts: &Contexts, user: u32, processes: &SeenProcesses, now: u64) -> String {
@@ -67,7 +70,7 @@ fn note(contexts: &Contexts, user: u32, processes: &SeenProcesses, now: u64) -> 
 }
 
 fn context(expires: u64) -> Option<Context> {
-    Some(Context { peer: "web@x.example".to_owned(), local: "orders@x.example".to_owned(), expires })
+    Some(Context { peer: WEB.clone(), local: "orders@x.example".to_owned(), expires })
 }
 
 #[tokio::test]
@@ -152,7 +155,7 @@ async fn when_all_places_are_taken_the_user_with_the_most_makes_room() {
     let mut number = 0_u64;
     let mut put = |table: &mut Table, user| {
         number += 1;
-        let context = Context { peer: String::new(), local: String::new(), expires: NOW + 300 };
+        let context = Context { peer: WEB.clone(), local: String::new(), expires: NOW + 300 };
         let hash = sha256(&number.to_be_bytes());
         table.put(Some(user), hash, Held { context, processes: processes.clone() }, NOW);
         hash

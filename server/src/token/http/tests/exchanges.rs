@@ -353,8 +353,15 @@ async fn what_is_revoked_proves_nobody() {
         world.handshakes.put("handle", ALICE, "local@shop.example", NOW + 600);
         vec![("handle".to_owned(), ALTS)]
     };
+    let alts_of_two_names = |world: &World| {
+        let mail = MailAccount::parse(ALICE).expect("it is one");
+        let spiffe_id = SpiffeId::parse("spiffe://shop.example/alice").expect("it is one");
+        let peer = Identity::new(Some(mail), Some(spiffe_id)).expect("it has names");
+        world.handshakes.put_peer("handle", peer, "local@shop.example", NOW + 600);
+        vec![("handle".to_owned(), ALTS)]
+    };
     type Proofs<'a> = &'a dyn Fn(&World) -> Vec<(String, &'static str)>;
-    let cases: [((World, &str), Proofs<'_>); 14] = [
+    let cases: [((World, &str), Proofs<'_>); 15] = [
         (revoked(IDP, ALICE), &jwt),
         (revoked(US, ALICE), &jwt),
         (revoked(US, GATEWAY), &jwt),
@@ -366,6 +373,7 @@ async fn what_is_revoked_proves_nobody() {
         (account(ALICE), &jwt),
         (account(ALICE), &own),
         (account(ALICE), &alts),
+        (account("spiffe://shop.example/alice"), &alts_of_two_names),
         (account("local@shop.example"), &alts),
         (account(GATEWAY), &local),
         (account(GATEWAY), &jwt),

@@ -222,7 +222,12 @@ pub(super) struct Handshakes(Mutex<HashMap<String, Context>>);
 
 impl Handshakes {
     pub(super) fn put(&self, handle: &str, peer: &str, local: &str, expires: u64) {
-        let context = Context { peer: peer.to_owned(), local: local.to_owned(), expires };
+        let peer = Identity::parse(peer).expect("it is an account");
+        self.put_peer(handle, peer, local, expires);
+    }
+
+    pub(super) fn put_peer(&self, handle: &str, peer: Identity, local: &str, expires: u64) {
+        let context = Context { peer, local: local.to_owned(), expires };
         self.0.lock().expect("nobody panicked").insert(handle.to_owned(), context);
     }
 }
