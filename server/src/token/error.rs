@@ -53,6 +53,8 @@ pub(crate) enum TokenError {
     Host,
     #[error("the request names no host, or several")]
     NoHost,
+    #[error("requests of web pages are refused: this one has an Origin")]
+    Origin,
     #[error("there is nothing at this path")]
     Path,
     #[error("this path takes {allowed} only")]
@@ -96,6 +98,7 @@ impl TokenError {
             Self::BodyBroken => ("invalid_request", 400, "body_broken"),
             Self::Host => ("invalid_request", 421, "host_unknown"),
             Self::NoHost => ("invalid_request", 400, "host_missing"),
+            Self::Origin => ("invalid_request", 403, "origin_present"),
             Self::Path => ("invalid_request", 404, "path_unknown"),
             Self::Method { .. } => ("invalid_request", 405, "method_not_allowed"),
             Self::Caller { reason, .. } => ("invalid_client", 401, *reason),
