@@ -162,6 +162,11 @@ impl TokenError {
     pub(crate) fn of_ledger(part: Part, problem: LedgerProblem) -> Self {
         match problem {
             LedgerProblem::Used => Self::proof(part, "token_used", problem.to_string()),
+            LedgerProblem::Full { .. } => Self::unavailable(
+                "revocations_full",
+                "so much is revoked that no more is taken; ask again, or an operator",
+                problem.to_string(),
+            ),
             LedgerProblem::NoStore | LedgerProblem::Away(_) => Self::unavailable(
                 "ledger_unavailable",
                 "what is revoked, and what was used, is not known now; ask again",
