@@ -53,6 +53,8 @@ pub(crate) enum TokenError {
     Host,
     #[error("the request names no host, or several")]
     NoHost,
+    #[error("requests of web pages are refused: this one has an Origin")]
+    Origin,
     #[error("there is nothing at this path")]
     Path,
     #[error("this path takes {allowed} only")]
@@ -96,6 +98,7 @@ impl TokenError {
             Self::BodyBroken => ("invalid_request", 400, "body_broken"),
             Self::Host => ("invalid_request", 421, "host_unknown"),
             Self::NoHost => ("invalid_request", 400, "host_missing"),
+            Self::Origin => ("invalid_request", 403, "origin_present"),
             Self::Path => ("invalid_request", 404, "path_unknown"),
             Self::Method { .. } => ("invalid_request", 405, "method_not_allowed"),
             Self::Caller { reason, .. } => ("invalid_client", 401, *reason),
@@ -159,6 +162,11 @@ impl TokenError {
     pub(crate) fn of_ledger(part: Part, problem: LedgerProblem) -> Self {
         match problem {
             LedgerProblem::Used => Self::proof(part, "token_used", problem.to_string()),
+            LedgerProblem::Full { .. } => Self::unavailable(
+                "revocations_full",
+                "so much is revoked that no more is taken; ask again, or an operator",
+                problem.to_string(),
+            ),
             LedgerProblem::NoStore | LedgerProblem::Away(_) => Self::unavailable(
                 "ledger_unavailable",
                 "what is revoked, and what was used, is not known now; ask again",

@@ -132,7 +132,8 @@ impl Door {
                 return Err(TokenError::EndsTooSoon { part, least: LEAST_LEFT });
             }
         }
-        let issued = self.sign(now, &subject, act.as_ref(), caller.as_deref(), &granted, wish)?;
+        let client = caller.as_deref().or(acting.map(|acting| acting.name));
+        let issued = self.sign(now, &subject, act.as_ref(), client, &granted, wish)?;
         // Last, so that nothing else can fail once it counts as used; a token that is not handed out is none.
         if let Some(proof) = subject.proof.as_ref().filter(|_| granted.one_time) {
             let used = self.ledger.use_once(proof).await;
@@ -146,7 +147,7 @@ impl Door {
         now: u64,
         subject: &Subject,
         act: Option<&Actor>,
-        caller: Option<&str>,
+        client: Option<&str>,
         granted: &Granted,
         wish: &Wish,
     ) -> Result<Issued, TokenError> {
@@ -165,7 +166,7 @@ impl Door {
             audiences: &granted.audiences,
             scopes: &granted.scopes,
             actor: act,
-            caller,
+            client,
             now,
             lifetime,
             id,

@@ -179,6 +179,10 @@ fn refused(error: &TokenError) -> Response {
 /// The type and the bytes of a body, of at most [`MAX_BODY`] and within [`BODY_PATIENCE`].
 async fn read(request: Request) -> Result<(String, Vec<u8>), TokenError> {
     let (head, body) = request.into_parts();
+    // A page may post a form to any host. It would not see the answer, but what it asks for would be done.
+    if head.headers.contains_key(header::ORIGIN) {
+        return Err(TokenError::Origin);
+    }
     let kind = content_type(&head.headers)?;
     let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let is_too_large = |length: &str| length.parse::<u64>().is_ok_and(|length| length > MAX_BODY as u64);

@@ -165,7 +165,8 @@ impl Key {
         }
         if let Some(ago) = ended_for {
             // Never earlier: what was signed while the clock was ahead ends by that clock.
-            let later = |end: u64| if now.saturating_sub(ago) > end + DRIFT { now - ago } else { end };
+            let later =
+                |end: u64| if now.saturating_sub(ago) > end.saturating_add(DRIFT) { now - ago } else { end };
             (self.retired, self.withdrawn) = (self.retired.map(later), self.withdrawn.map(later));
         }
         before != (self.published, self.retired, self.withdrawn)

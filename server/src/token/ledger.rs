@@ -39,6 +39,10 @@ pub(crate) const SLACK: u64 = 300;
 /// Longest that a token is remembered whose issuer gave it no sensible end: ten years, in seconds.
 const MAX_LIFETIME: u64 = 315_576_000;
 
+/// With so many revocations holders of tokens add none: who gets tokens as he likes, and revokes them all, leaves the
+/// store room for what operators write. It is about 100 MB of it.
+const MAX_OF_HOLDERS: usize = 1 << 18;
+
 /// How long the store may take for one write.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -167,6 +171,7 @@ impl parts::Ledger for Ledger {
 
     async fn revoke(&self, proof: &Proof) -> Result<(), LedgerProblem> {
         let Proof { iss, id, expires } = proof;
+        self.has_room(&Revoked::token(iss, id))?;
         let record = Record {
             issuer: iss.clone(),
             revoked: Named::Token(id.clone()),
@@ -195,6 +200,16 @@ impl parts::Ledger for Ledger {
 }
 
 impl Ledger {
+    /// Whether a holder may revoke this: it is revoked already, or there are few.
+    fn has_room(&self, revoked: &Revoked) -> Result<(), LedgerProblem> {
+        let state = self.state.load();
+        let is_full = state.revoked.total() >= MAX_OF_HOLDERS;
+        if is_full && !state.revoked.counts(revoked, self.clock.now().as_secs()) {
+            return Err(LedgerProblem::Full { most: MAX_OF_HOLDERS });
+        }
+        Ok(())
+    }
+
     async fn put(&self, record: &Record, expected: Expected) -> Result<Revision, WriteProblem> {
         let until = record.until().unwrap_or(u64::MAX);
         self.write(REVOCATION.put(&record.revoked().name(), record, expected), until).await

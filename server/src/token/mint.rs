@@ -40,8 +40,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) audiences: &'a [String],
     pub(crate) scopes: &'a [String],
     pub(crate) actor: Option<&'a Actor>,
-    /// The account of the caller, if it has one.
-    pub(crate) caller: Option<&'a str>,
+    /// Whose program asks: the account of the caller, or else the name of who acts, if there is one.
+    pub(crate) client: Option<&'a str>,
     /// Whether the subject is told as `email` too, if it is a mail account.
     pub(crate) with_email: bool,
     /// In seconds since 1970.
@@ -53,10 +53,9 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// Claims of these facts. The client is the caller, or else who acts, or else the subject.
+    /// Claims of these facts. Where no client is known, it is the subject: `sub` of an actor is no name of ours.
     pub(crate) fn of(facts: Facts<'a>) -> Self {
-        let acting = facts.actor.map(|actor| actor.sub.as_str());
-        let client = facts.caller.or(acting).unwrap_or(facts.subject);
+        let client = facts.client.unwrap_or(facts.subject);
         Self {
             iss: facts.issuer,
             sub: facts.subject,
@@ -104,7 +103,7 @@ mod tests {
             audiences,
             scopes,
             actor: None,
-            caller: None,
+            client: None,
             with_email: false,
             now: 1_000,
             lifetime: 600,
@@ -149,17 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_caller_then_the_actor_then_the_subject() {
+    fn the_client_is_who_is_said_to_be_or_the_subject_and_never_an_actor_by_itself() {
         let audiences = ["a".to_owned()];
         let actor = Actor { iss: Some("i".to_owned()), sub: "gateway".to_owned(), act: None };
         let cases = [
             (Some("caller"), Some(&actor), "caller"),
-            (None, Some(&actor), "gateway"),
+            (None, Some(&actor), "orders@shop.example"),
             (Some("caller"), None, "caller"),
             (None, None, "orders@shop.example"),
         ];
-        for (caller, actor, client) in cases {
-            let claims = json_of(Facts { caller, actor, ..facts(&audiences, &[]) });
+        for (known, actor, client) in cases {
+            let claims = json_of(Facts { client: known, actor, ..facts(&audiences, &[]) });
             assert_eq!((&claims["client_id"], &claims["azp"]), (&json!(client), &json!(client)));
             assert_eq!(claims["act"], actor.map_or(Value::Null, |_| json!({"iss": "i", "sub": "gateway"})));
         }

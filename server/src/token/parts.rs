@@ -66,6 +66,8 @@ pub(crate) enum RevokedBy {
 pub(crate) enum LedgerProblem {
     #[error("the token was used before, and counts once")]
     Used,
+    #[error("there are {most} revocations, and holders of tokens add no more")]
+    Full { most: usize },
     #[error("there is no store for it; configure [store]")]
     NoStore,
     #[error("the store is away: {0}")]

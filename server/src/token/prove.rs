@@ -34,9 +34,21 @@ impl Door {
                     return Err(TokenError::proof(part, "token_of_our_own", text));
                 }
                 let verified = self.issuers.verify(token, now).await;
-                verified.map_err(|problem| TokenError::of_subject(part, problem))
+                let subject = verified.map_err(|problem| TokenError::of_subject(part, problem))?;
+                self.check_foreign_actors(part, &subject)?;
+                Ok(subject)
             }
         }
+    }
+
+    /// Another issuer says who of elsewhere acts: that an account of ours does, only tokens of ours say.
+    fn check_foreign_actors(&self, part: Part, subject: &Subject) -> Result<(), TokenError> {
+        let mut actors = std::iter::successors(subject.actor.as_ref(), |actor| actor.act.as_deref());
+        if actors.any(|actor| actor.iss.as_ref().is_none_or(|issuer| *issuer == self.settings.issuer)) {
+            let text = "another issuer cannot say that an account of this one acts";
+            return Err(TokenError::proof(part, "actor_of_our_own", text));
+        }
+        Ok(())
     }
 
     /// The caller itself. The word it says chooses among its accounts.

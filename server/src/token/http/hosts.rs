@@ -22,7 +22,7 @@ impl Hosts {
     /// the name of the metadata server too. On a unix socket, where no page gets, there may be none.
     pub(crate) fn of(address: &Address, further: &[String], attests: bool) -> Self {
         let mut names = vec!["localhost".to_owned()];
-        names.extend(further.iter().map(|name| name.to_ascii_lowercase()));
+        names.extend(further.iter().map(|name| without_port(name).to_ascii_lowercase()));
         names.extend(attests.then(|| METADATA.to_owned()));
         let or_none = match address {
             Address::Unix { .. } => true,

@@ -38,7 +38,8 @@ fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match (a, b, c, d, e, f) {
         // The loopback address would be 0.0.0.1.
         (0, 0, 0, 0, 0, 0) if !address.is_loopback() => of(g, h),
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => of(g, h),
+        // Behind the prefix for local use (RFC 8215) nothing says where it stands; the end is where it mostly does.
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => of(g, h),
         (0x2002, ..) => of(b, c),
         _ => None,
     }
@@ -71,6 +72,8 @@ mod tests {
             "::ffff:0.0.0.0",
             "::169.254.169.254",
             "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:7:8:9:a9fe:a9fe",
             "2002:a9fe:a9fe::1",
         ] {
             assert!(is_refused(address.parse().expect("it is one")), "{address}");
@@ -91,6 +94,7 @@ mod tests {
             "2001:db8::1",
             "::ffff:10.0.0.1",
             "64:ff9b::10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
             "2002:0a00:0001::1",
         ] {
             assert!(!is_refused(address.parse().expect("it is one")), "{address}");

@@ -35,7 +35,7 @@ pub(super) fn subject(
         return Err(refused("claim_unprintable", "the sub of the token has a control character"));
     }
     let name = template.name(claims).map_err(|problem| refused(problem.reason(), &problem.to_string()))?;
-    let actor = claims.all().get("act").map(actor).transpose()?;
+    let actor = claims.all().get("act").map(|claim| actor(claim, issuer)).transpose()?;
     let may_act = claims.all().get("may_act").map(may_act).transpose()?;
     Ok(Subject {
         origin: Origin::Issuer(issuer.to_owned()),
@@ -77,7 +77,8 @@ fn scopes(claim: &Value) -> Result<Vec<String>, SubjectProblem> {
     Ok(scopes)
 }
 
-fn actor(claim: &Value) -> Result<Actor, SubjectProblem> {
+/// Who acts by the word of an issuer. Whoever has no issuer of its own is of this one, and of no other that reads of it.
+fn actor(claim: &Value, issuer: &str) -> Result<Actor, SubjectProblem> {
     let mut depth = 1;
     let mut inner = claim.get("act");
     while let Some(act) = inner {
@@ -88,11 +89,12 @@ fn actor(claim: &Value) -> Result<Actor, SubjectProblem> {
         }
         inner = act.get("act");
     }
-    let actor: Actor = read(claim, "act")?;
-    let mut next = Some(&actor);
+    let mut actor: Actor = read(claim, "act")?;
+    let mut next = Some(&mut actor);
     while let Some(actor) = next {
         named(actor.iss.as_deref(), &actor.sub, "act")?;
-        next = actor.act.as_deref();
+        actor.iss.get_or_insert_with(|| issuer.to_owned());
+        next = actor.act.as_deref_mut();
     }
     Ok(actor)
 }

@@ -204,6 +204,7 @@ fn whole(problem: &dyn std::error::Error) -> String {
     text
 }
 
-fn shortened(text: &str) -> String {
+/// As much of a text of strangers as a line of the log may have.
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(200).collect()
 }

@@ -239,8 +239,10 @@ impl Shared {
 
     async fn fetch(&self, url: &Url) -> Result<(KeySet, Duration), KeysProblem> {
         let Document { body, max_age } = fetch::get(url, self.roots.as_deref()).await?;
-        let set = KeySet::parse(&body)
-            .map_err(|problem| KeysProblem::Set { url: url.to_string(), problem: problem.to_string() })?;
+        let set = KeySet::parse(&body).map_err(|problem| KeysProblem::Set {
+            url: url.to_string(),
+            problem: fetch::shortened(&problem.to_string()),
+        })?;
         if set.has_symmetric() {
             return Err(KeysProblem::Symmetric { url: url.to_string() });
         }
@@ -264,7 +266,8 @@ struct Description {
 
 /// Where the keys are, by the description at `at`.
 fn described(at: &Url, issuer: &str, body: &[u8]) -> Result<Url, KeysProblem> {
-    let wrong = |problem: String| KeysProblem::Discovery { url: at.to_string(), problem };
+    let wrong =
+        |problem: String| KeysProblem::Discovery { url: at.to_string(), problem: fetch::shortened(&problem) };
     let description: Description =
         serde_json::from_slice(body).map_err(|problem| wrong(problem.to_string()))?;
     if description.issuer != issuer {
@@ -286,4 +289,19 @@ fn fresh(max_age: Option<Duration>) -> Duration {
 fn pauses() -> ExponentialBackoff {
     let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
     pauses.without_max_times().with_jitter().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_description_that_is_none_the_log_has_a_line_and_not_the_whole() {
+        let at = fetch::parse("https://idp.example/.well-known/openid-configuration").expect("it is one");
+        let long = "x".repeat(fetch::MAX_DOCUMENT / 2);
+        for body in [format!("\"{long}\""), format!("{{\"issuer\": \"i\", \"jwks_uri\": \"{long}\"}}")] {
+            let problem = described(&at, "i", body.as_bytes()).expect_err("it is none").to_string();
+            assert!(problem.len() < 500, "{} bytes", problem.len());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What the store says of the keys of all nodes, and what was known before it said less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alts_request_auth::PublicKey;
 use alts_store::{Entry, Expected, Revision};
@@ -16,6 +16,8 @@ pub(super) struct Fleet {
     seen: BTreeMap<String, Seen>,
     /// Under which names there is something that cannot be read, and why.
     unreadable: BTreeMap<String, String>,
+    /// Whose records this node has deleted because their time was over.
+    collected: BTreeSet<String>,
 }
 
 /// A record, and where it is.
@@ -76,6 +78,16 @@ impl Fleet {
         self.seen.remove(kid);
     }
 
+    /// Its record was deleted because its time was over. If it comes back, its node lives, by another clock: whoever
+    /// deleted it each time would keep both of them and the store busy for as long as the clocks differ.
+    pub(super) fn collected(&mut self, kid: &str) {
+        if self.collected.len() >= MAX_FOREIGN {
+            self.collected.clear();
+        }
+        self.collected.insert(kid.to_owned());
+        self.forget(kid);
+    }
+
     /// The record of a key.
     pub(super) fn get(&self, kid: &str) -> Option<&KeyRecord> {
         self.seen.get(kid).map(|seen| &seen.record)
@@ -128,7 +140,9 @@ impl Fleet {
 
     /// Records of other nodes whose time is over, and which are in the store still.
     pub(super) fn collectable(&self, now: u64, is_own: impl Fn(&str) -> bool) -> Vec<String> {
-        let over = |(kid, seen): &(&String, &Seen)| !is_own(kid) && now > seen.record.gone_after();
+        let over = |(kid, seen): &(&String, &Seen)| {
+            !is_own(kid) && !self.collected.contains(*kid) && now > seen.record.gone_after()
+        };
         self.seen.iter().filter(over).map(|(kid, _)| kid.clone()).collect()
     }
 

@@ -402,7 +402,7 @@ impl Task {
             match self.delete(&kid).await {
                 Ok(true) => {
                     tracing::info!(kid, "the key of another node is deleted: no token can need it any more");
-                    self.fleet.forget(&kid);
+                    self.fleet.collected(&kid);
                 }
                 Ok(false) => {}
                 Err(problem) => drop(self.problem.get_or_insert(problem)),

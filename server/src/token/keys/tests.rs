@@ -240,6 +240,10 @@ fn dates_are_corrected_by_a_clock_that_nobody_sets() {
     assert!(!key.correct(NOW, None, Some(100)), "nor does it end earlier because it was set back");
     let mut key = active("a", 100);
     assert!(!key.correct(NOW + 7_200, Some(100), None), "it signs already");
+    // As whoever can write to the store can date it.
+    let mut key = Key { withdrawn: Some(u64::MAX), ..withdrawn("w", 100) };
+    assert!(!key.correct(NOW, None, Some(100)), "what is withdrawn stays so");
+    assert_eq!((key.state(), key.gone_after()), (State::Withdrawn, Some(u64::MAX)));
 }
 
 #[test]

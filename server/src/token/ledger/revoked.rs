@@ -34,9 +34,14 @@ impl RevokedSet {
         self.part(revoked).remove(revoked);
     }
 
+    /// How many there are, with those that have ended: counted in no time.
+    pub(super) fn total(&self) -> usize {
+        self.0.iter().map(|part| part.len()).sum()
+    }
+
     /// How many tokens and how many subjects there are, with those that have ended.
     pub(super) fn len(&self) -> (usize, usize) {
-        let all = self.0.iter().map(|part| part.len()).sum::<usize>();
+        let all = self.total();
         let tokens =
             |part: &Arc<Part>| part.keys().filter(|revoked| revoked.what == RevokedBy::Token).count();
         let tokens = self.0.iter().map(tokens).sum::<usize>();

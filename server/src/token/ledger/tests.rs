@@ -501,3 +501,23 @@ fn what_cannot_be_of_a_token_is_not_revoked() {
         assert_eq!(problem.code(), code, "{record:?}");
     }
 }
+
+#[tokio::test]
+async fn who_revokes_tokens_without_end_does_not_fill_the_store() {
+    let bench = Bench::holding(&[token("known", Some(NOW + 600))]).await;
+    let mut full = State::clone(&bench.ledger.state.load());
+    for n in 1..MAX_OF_HOLDERS {
+        // There is no store, which is what a revocation comes to as long as there is room.
+        if n == MAX_OF_HOLDERS - 1 {
+            bench.ledger.state.store(Arc::new(full.clone()));
+            assert_eq!(bench.ledger.revoke(&proof("new")).await, Err(LedgerProblem::NoStore));
+        }
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&n.to_le_bytes());
+        full.revoked.put(Revoked { what: RevokedBy::Token, hash }, None);
+    }
+    bench.ledger.state.store(Arc::new(full));
+    let refused = Err(LedgerProblem::Full { most: MAX_OF_HOLDERS });
+    assert_eq!(bench.ledger.revoke(&proof("new")).await, refused);
+    assert_eq!(bench.ledger.revoke(&proof("known")).await, Err(LedgerProblem::NoStore), "it is no more");
+}

@@ -39,8 +39,13 @@ impl Query {
             let unescape =
                 |text| unescaped(text, true).ok_or("the query has an escape that is none, or no UTF-8");
             let (name, value) = (unescape(name)?, unescape(value)?);
+            let is_known = KNOWN.contains(&name.as_str());
+            // No audience and no scope has one, and the log would show it as it is.
+            if is_known && value.chars().any(char::is_control) {
+                return Err("a parameter has a control character");
+            }
             query.take(&name, value)?;
-            if KNOWN.contains(&name.as_str()) {
+            if is_known {
                 if seen.contains(&name) {
                     return Err("a parameter is there twice");
                 }

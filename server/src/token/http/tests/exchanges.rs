@@ -242,6 +242,72 @@ async fn a_subject_that_says_who_may_act_for_it_is_heard() {
 }
 
 #[tokio::test]
+async fn who_may_act_is_no_account_of_a_third_that_is_called_the_same() {
+    let world = World::new();
+    let client = world.unix();
+    // What its template makes of a user who calls himself as one of ours.
+    let eve = world.idp.token(json!({"sub": GATEWAY, "name": "eve.idp@shop.example", "jti": "two"}));
+    let ours = world.own(json!({"may_act": {"sub": GATEWAY}, "aud": "eve.idp@shop.example"}));
+    let given = act(&world, &client, &acted((&ours, ACCESS), (&eve, JWT))).await;
+    assert_eq!(given, Err("may_act_mismatch".to_owned()));
+    // The issuer of the subject means one of its own, whatever that is called here.
+    let theirs = world.idp.token(json!({"may_act": {"sub": GATEWAY}}));
+    assert!(act(&world, &client, &acted((&theirs, JWT), (&eve, JWT))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_user_of_another_issuer_gets_no_name_of_ours_by_acting() {
+    let world = World::new();
+    let client = world.tcp();
+    let jwt = world.idp.token(json!({}));
+    let eve = world.idp.token(json!({"sub": GATEWAY, "name": "eve.idp@shop.example", "jti": "two"}));
+    let first = client.exchange(&[&acted((&jwt, JWT), (&eve, JWT))[..], &[("audience", US)]].concat()).await;
+    let claims = world.claims(&first.token());
+    assert_eq!(claims["act"], json!({"iss": IDP, "sub": GATEWAY}));
+    let name = json!("eve.idp@shop.example");
+    assert_eq!((&claims["client_id"], &claims["azp"]), (&name, &name));
+    // Presented as who acts, it would be the gateway to rules and to the audience of tokens.
+    let token = first.token();
+    let for_gateway = world.own(json!({}));
+    for subject in [(jwt.as_str(), JWT), (for_gateway.as_str(), ACCESS)] {
+        let given = act(&world, &client, &acted(subject, (&token, ACCESS))).await;
+        assert_eq!(given, Err("actor_not_direct".to_owned()), "{subject:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_issuer_does_not_say_that_an_account_of_ours_acts() {
+    let world = World::new();
+    let client = world.unix();
+    let plain = world.idp.token(json!({"jti": "two"}));
+    for (claim, expected) in [
+        (json!({"iss": US, "sub": GATEWAY}), "actor_of_our_own"),
+        (json!({"iss": IDP, "sub": "a", "act": {"iss": US, "sub": GATEWAY}}), "actor_of_our_own"),
+        (json!({"iss": IDP, "sub": GATEWAY}), "actor_not_direct"),
+    ] {
+        let jwt = world.idp.token(json!({"act": claim}));
+        let given = act(&world, &client, &acted((&plain, JWT), (&jwt, JWT))).await;
+        assert_eq!(given, Err(expected.to_owned()), "{claim}");
+        let given = act(&world, &client, &subject(&jwt, JWT)).await;
+        let expected = if expected == "actor_not_direct" { Ok(claim) } else { Err(expected.to_owned()) };
+        assert_eq!(given, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_ours_names_its_key() {
+    let world = World::new();
+    let client = world.unix();
+    let named = world.own(json!({}));
+    let payload = named.split('.').nth(1).expect("it has three parts");
+    // `{"alg":"ES256","typ":"at+jwt"}`
+    let header = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9";
+    let token = world.keys.resigned(header, payload);
+    let given = act(&world, &client, &subject(&token, ACCESS)).await;
+    assert_eq!(given, Err("key_unknown".to_owned()));
+}
+
+#[tokio::test]
 async fn rules_hear_of_callers_and_of_the_outermost_actor_and_refuse_in_the_words_of_oauth() {
     let only = |name: &str| vec![Pattern::parse(name).expect("it is a pattern")];
     let strict = Rule {

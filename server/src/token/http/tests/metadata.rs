@@ -101,6 +101,9 @@ async fn what_the_door_refuses_is_refused_without_a_token() {
         (World::new(), "default/identity?audience=https://shop.example%20x", 403, "token_audience_denied: "),
         (revoked(), "default/token", 403, ""),
         (World::new(), "default/identity", 400, "non-empty audience parameter required"),
+        // Neither gets a line of its own into the log.
+        (World::new(), "default/identity?audience=x%0Aforged", 400, "a parameter has a control character"),
+        (no_default(), "default/token?scopes=x%0D%0Aforged", 400, "a parameter has a control character"),
     ] {
         let answer = get(&world.unix(), rest).await;
         assert_eq!(answer.status.as_u16(), status, "{rest}: {}", text(&answer));

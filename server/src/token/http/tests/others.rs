@@ -247,6 +247,8 @@ async fn only_hosts_of_the_listener_are_answered_for() {
         ("LOCALHOST:8081", [200, 200, 200]),
         ("tokens.internal", [200, 200, 200]),
         ("Tokens.INTERNAL:443", [200, 200, 200]),
+        ("doors.internal:8081", [200, 200, 200]),
+        ("doors.internal", [200, 200, 200]),
         ("127.0.0.1", [421, 200, 421]),
         ("127.0.0.1:8081", [421, 200, 421]),
         ("127.0.0.1:1", [421, 200, 421]),
@@ -282,4 +284,12 @@ async fn only_hosts_of_the_listener_are_answered_for() {
     let absolute = Request::get("http://evil.example/jwks").header(header::HOST, "localhost");
     let expected = (421, "invalid_request".to_owned(), "host_unknown".to_owned());
     assert_eq!(v4.send(absolute, "").await.refusal(), expected);
+    // A page needs nobody's leave to post a form to this host. That it may not read the answer is all the same to us.
+    for origin in ["https://evil.example", "null", "http://localhost:8081"] {
+        let pairs = [("grant_type", EXCHANGE), ("subject_token", "me"), ("subject_token_type", LOCAL)];
+        let posted = Request::post("/token").header(header::ORIGIN, origin);
+        let posted = posted.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let expected = (403, "invalid_request".to_owned(), "origin_present".to_owned());
+        assert_eq!(unix.send(posted, form(&pairs)).await.refusal(), expected);
+    }
 }

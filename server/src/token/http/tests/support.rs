@@ -15,6 +15,7 @@ use alts_request_auth::{Algorithm, Expected, KeySet, SigningKey, Token};
 use alts_store::Revision;
 use async_trait::async_trait;
 use axum::{Router, body::Body, response::Response};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode, header, service::Service};
 use hyper_util::service::TowerToHyperService;
@@ -95,6 +96,13 @@ impl OneKey {
             keys: KeySet::of([key.public()]),
         };
         Self { key, published: Arc::new(published), too_new: AtomicBool::new(false) }
+    }
+
+    /// A token of this header and payload, both encoded.
+    pub(super) fn resigned(&self, header: &str, payload: &str) -> String {
+        let message = format!("{header}.{payload}");
+        let signature = self.key.signature(message.as_bytes(), &SystemRandom::new()).expect("it signs");
+        format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
     pub(super) fn signed(&self, typ: &str, claims: &Value) -> String {
@@ -200,7 +208,8 @@ impl Issuers for Idp {
         Ok(Subject {
             origin: Origin::Issuer(IDP.to_owned()),
             issuer: IDP.to_owned(),
-            name: sub.clone(),
+            // As if by a template.
+            name: read("name").map_or(sub.clone(), |name| name.as_str().expect("it is text").to_owned()),
             sub,
             scopes: scope.map(|scope| scope.split(' ').map(str::to_owned).collect()),
             audiences: claims.audiences().to_vec(),
@@ -339,7 +348,7 @@ impl World {
     }
 
     pub(super) fn router(&self, address: &Address, attests: bool) -> Router {
-        let hosts = Hosts::of(address, &["Tokens.Internal".to_owned()], attests);
+        let hosts = Hosts::of(address, &strings(&["Tokens.Internal", "Doors.Internal:8081"]), attests);
         router(self.door.clone(), Entrance { attests, hosts })
     }
 

@@ -1,6 +1,6 @@
 //! Several nodes on one store.
 
-use super::*;
+use super::{super::fleet::Fleet, *};
 
 async fn two() -> (Arc<Moved>, Arc<Away>, Node, Node) {
     let (clock, store) = (Moved::new(), Away::new());
@@ -111,4 +111,17 @@ async fn who_was_first_is_heard_where_two_write_at_the_same_time() {
     assert_eq!(one.failure(), None);
     let record = &store.records().await[&kid];
     assert_eq!((record.retired.is_some(), record.kept), (true, 2_160));
+}
+
+#[tokio::test]
+async fn a_record_that_comes_back_is_of_a_node_that_lives_by_another_clock() {
+    let (clock, store, one, _other) = two().await;
+    let record = store.records().await[&one.signing()].clone();
+    let (kid, far) = (record.key.kid().to_owned(), clock.seconds() + 30 * 86_400);
+    let mut fleet = Fleet::default();
+    fleet.put(record.clone(), Revision(1));
+    assert_eq!(fleet.collectable(far, |_| false), std::slice::from_ref(&kid));
+    fleet.collected(&kid);
+    fleet.put(record, Revision(3));
+    assert_eq!(fleet.collectable(far, |_| false), Vec::<String>::new());
 }
