@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use alts_handshake::{Identity, MailAccount, SpiffeId};
 use alts_request_auth::Token;
 use serde_json::{Value, json};
 
