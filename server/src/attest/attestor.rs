@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::unistd::{Gid, Group, Uid, User};
@@ -96,6 +96,10 @@ impl Attestor {
             search: Search::default(),
             checks: Arc::new(Semaphore::new(MAX_CHECKS)),
         })))
+    }
+
+    pub(super) fn monotonic(&self) -> Instant {
+        self.0.clock.monotonic()
     }
 
     /// Finds out who calls.

@@ -1,6 +1,12 @@
 //! The other end of a connection, and the processes that have it.
 
-use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use nix::{
     errno::Errno,
@@ -42,6 +48,8 @@ struct Inner {
     end: Result<End, AttestError>,
     user: Option<u32>,
     attested: OnceCell<Arc<Attested>>,
+    /// When it was last found to be who it is.
+    seen: Mutex<Option<Instant>>,
 }
 
 /// What is known of it by the connection alone.
@@ -121,7 +129,7 @@ impl Caller {
     }
 
     fn new(transport: Transport, end: Result<End, AttestError>, user: Option<u32>) -> Self {
-        Self(Arc::new(Inner { transport, end, user, attested: OnceCell::new() }))
+        Self(Arc::new(Inner { transport, end, user, attested: OnceCell::new(), seen: Mutex::new(None) }))
     }
 
     /// How it is connected.
@@ -141,7 +149,28 @@ impl Caller {
         if !is_fresh {
             attestor.check(attested.clone()).await?;
         }
+        *self.seen() = Some(attestor.monotonic());
         Ok(attested)
+    }
+
+    /// The same for requests that come fast one after the other: it is not looked again within `lately` of the last
+    /// look. What a caller gets in this time it could have got just before, and kept.
+    pub(crate) async fn attest_lately(
+        &self,
+        attestor: &Attestor,
+        lately: Duration,
+    ) -> Result<Arc<Attested>, AttestError> {
+        let seen = *self.seen();
+        let is_lately = |seen: Instant| attestor.monotonic().saturating_duration_since(seen) < lately;
+        match self.found() {
+            Some(attested) if seen.is_some_and(is_lately) => Ok(attested.clone()),
+            _ => self.attest(attestor).await,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Instant>> {
+        // A time is put in whole.
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was found out about it, if it was, when it was first asked who it is.

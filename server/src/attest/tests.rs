@@ -5,15 +5,41 @@ mod pure;
 mod tcp;
 mod unix;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use alts_handshake::Identity;
+use pki_types::UnixTime;
 
 use super::{
     Attested, Attestor, Caller, Selector,
     workload::{Workload, Workloads},
 };
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
+
+/// A clock that is moved by hand.
+#[derive(Default)]
+pub(super) struct Hand(Mutex<Duration>);
+
+impl Hand {
+    pub(super) fn forward(&self, time: Duration) {
+        *self.0.lock().expect("nobody panicked") += time;
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> UnixTime {
+        SystemClock.now()
+    }
+
+    fn monotonic(&self) -> Instant {
+        static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *BEGIN.get_or_init(|| SystemClock.monotonic()) + *self.0.lock().expect("nobody panicked")
+    }
+}
 
 /// Selectors of these texts.
 pub(super) fn selectors<const N: usize>(texts: [&str; N]) -> BTreeSet<Selector> {

@@ -1,7 +1,7 @@
 //! Who a caller is to the handshaker: the identities that it is entitled to, and the credentials of the one it
 //! handshakes as.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alts_handshake::Identity;
 use tonic::Code;
@@ -66,6 +66,18 @@ impl Attestation {
         // Every connection of a listener has one; without it nothing is known, and so nothing granted.
         let caller = caller.ok_or(AttestError::Hidden)?;
         let attested = caller.attest(&self.attestor).await?;
+        let workload = self.workloads.of(&attested.selectors);
+        Ok((attested, workload))
+    }
+
+    /// The same, where it counts what the caller was a moment ago.
+    pub(crate) async fn of_lately(
+        &self,
+        caller: Option<&Caller>,
+        lately: Duration,
+    ) -> Result<(Arc<Attested>, Option<&Workload>), AttestError> {
+        let caller = caller.ok_or(AttestError::Hidden)?;
+        let attested = caller.attest_lately(&self.attestor, lately).await?;
         let workload = self.workloads.of(&attested.selectors);
         Ok((attested, workload))
     }

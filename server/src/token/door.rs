@@ -1,6 +1,6 @@
 //! The token door with all that it needs, and who calls at it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alts_handshake::Identity;
 
@@ -17,6 +17,10 @@ use crate::{
     metrics::Metrics,
     verifier::Verifier,
 };
+
+/// How long a caller counts as who it was on its connection. Its tokens last for minutes: what it could get in this
+/// second as somebody else's, it could have got before and handed on.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// What all listeners of the door share.
 pub(crate) struct Door {
@@ -102,7 +106,7 @@ impl Door {
             let text = "callers of this listener are not told apart; use the unix socket".to_owned();
             return Ok(Who::Unknown { reason: "caller_not_attested", text });
         }
-        let found = self.attestation.of(caller).await;
+        let found = self.attestation.of_lately(caller, LATELY).await;
         let outcome = match &found {
             Ok((_, Some(_))) => Ok(()),
             Ok((_, None)) => Err("workload_unknown"),

@@ -8,36 +8,15 @@ use std::{
     thread,
 };
 
-use pki_types::{PrivateKeyDer, UnixTime};
+use pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, Stream};
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::{attest::tests::Hand, clock::SystemClock};
 
 const CART: &str = "0f6b1c6e-1111-2222-3333-444455556666";
 const OTHER: &str = "0f6b1c6e-9999-2222-3333-444455556666";
-
-/// A clock that is moved by hand.
-#[derive(Default)]
-struct Hand(Lock<Duration>);
-
-impl Hand {
-    fn forward(&self, time: Duration) {
-        *self.0.lock().expect("nobody panicked") += time;
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> UnixTime {
-        SystemClock.now()
-    }
-
-    fn monotonic(&self) -> Instant {
-        static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        *BEGIN.get_or_init(|| SystemClock.monotonic()) + *self.0.lock().expect("nobody panicked")
-    }
-}
 
 /// A kubelet on loopback, with what it answers and what it was asked.
 struct Server {

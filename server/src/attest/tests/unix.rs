@@ -1,13 +1,13 @@
 //! Callers on unix sockets.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{
-    super::Caller,
-    attested, attestor, is_root,
+    super::{Attestor, Caller, Workloads},
+    Hand, attested, attestor, is_root,
     program::{Orphan, Program},
     refusal,
 };
@@ -100,6 +100,25 @@ async fn a_caller_that_exits_later_is_refused_from_then_on() {
     attested(&caller).await;
     program.end();
     assert_eq!(refusal(&caller).await, "caller_exited");
+}
+
+#[tokio::test]
+async fn who_a_caller_was_lately_counts_for_so_long_and_no_longer() {
+    let door = Door::open();
+    let (mut program, socket) = door.caller().await;
+    let (caller, clock) = (Caller::of_unix(&socket), Arc::new(Hand::default()));
+    let attestor = Attestor::new(&Workloads::default(), None, clock.clone()).expect("it needs nothing");
+    let lately = Duration::from_secs(1);
+    assert!(caller.attest_lately(&attestor, lately).await.is_ok());
+    clock.forward(Duration::from_secs(5));
+    assert!(caller.attest_lately(&attestor, lately).await.is_ok());
+    program.end();
+    clock.forward(Duration::from_millis(999));
+    assert!(caller.attest_lately(&attestor, lately).await.is_ok());
+    clock.forward(Duration::from_millis(1));
+    let refused = caller.attest_lately(&attestor, lately).await;
+    assert_eq!(refused.err().map(|error| error.reason()), Some("caller_exited"));
+    assert!(caller.attest_lately(&attestor, lately).await.is_err());
 }
 
 #[tokio::test]
