@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, Stream};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{attest::tests::Hand, clock::SystemClock};
+use crate::attest::tests::Hand;
 
 const CART: &str = "0f6b1c6e-1111-2222-3333-444455556666";
 const OTHER: &str = "0f6b1c6e-9999-2222-3333-444455556666";

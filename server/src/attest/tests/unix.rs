@@ -66,7 +66,7 @@ async fn a_connection_is_attested_once_and_by_one() {
     let (caller, attestor) = (Caller::of_unix(&socket), attestor());
     let (one, other) = tokio::join!(caller.attest(&attestor), caller.attest(&attestor));
     let (Ok(one), Ok(other)) = (one, other) else { panic!("it is there") };
-    assert!(std::sync::Arc::ptr_eq(&one, &other));
+    assert!(Arc::ptr_eq(&one, &other));
 }
 
 #[tokio::test]
