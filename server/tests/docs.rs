@@ -23,6 +23,7 @@ mod pki;
 const CONFIGURING: &str = include_str!("../../docs/CONFIGURING.md");
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
 const OPERATING: &str = include_str!("../../docs/OPERATING.md");
+const TOKENS: &str = include_str!("../../docs/TOKENS.md");
 
 /// A set of the keys of RFC 7515, appendix A.3.
 const KEY_SET: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256",
@@ -194,6 +195,74 @@ fn the_table_of_the_audit_trail_lists_every_field_that_a_line_can_have_and_no_ot
     let unknown: Vec<_> = line.keys().filter(|name| !existing.contains(*name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
+
+#[test]
+fn the_table_of_tokens_lists_every_reason_that_exists_and_no_other() {
+    let (_, table) = TOKENS.split_once("\n## Reasons\n").expect("there is a table of reasons");
+    let first_cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names = first_cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned());
+    let names: Vec<String> = names.collect();
+    let listed: BTreeSet<_> = names.iter().cloned().collect();
+    assert_eq!(listed.len(), names.len(), "a reason is listed twice");
+    let existing = reasons_of_tokens();
+    let missing: Vec<_> = existing.difference(&listed).collect();
+    let invented: Vec<_> = listed.difference(&existing).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "not in the table: {missing:?}; only there: {invented:?}"
+    );
+}
+
+/// Every literal in the rooms that refuse tokens that looks like a reason, but for names of parameters and of OAuth.
+fn reasons_of_tokens() -> BTreeSet<String> {
+    let server = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let token = server.join("src/token");
+    let files = [
+        "door",
+        "error",
+        "exchange",
+        "own",
+        "prove",
+        "rule",
+        "metadata/answer",
+        "issuers/claims",
+        "issuers/template",
+    ];
+    let files = files.iter().map(|file| token.join(file).with_extension("rs"));
+    let mut reasons = BTreeSet::new();
+    for file in files.chain([server.join("request-auth/src/error.rs")]) {
+        let text = fs::read_to_string(&file).expect("it can be read");
+        let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // What stands between two literals is no name.
+        let literals = production.split('"');
+        let is_name = |text: &&str| {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            text.contains('_') && text.bytes().all(plain) && !text.starts_with('_')
+        };
+        reasons.extend(literals.filter(is_name).map(str::to_owned));
+    }
+    for other in NO_REASONS {
+        reasons.remove(other);
+    }
+    reasons
+}
+
+/// Names of parameters, of members of answers, and of the errors of OAuth.
+const NO_REASONS: [&str; 13] = [
+    "access_token",
+    "actor_token",
+    "expires_in",
+    "invalid_client",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "may_act",
+    "subject_token",
+    "temporarily_unavailable",
+    "token_type",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
 
 #[test]
 fn the_guide_for_operators_shows_commands_that_exist() {
