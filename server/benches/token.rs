@@ -26,6 +26,9 @@ use rustix::{
 const ROUNDS: usize = 5;
 const TOKENS: usize = 20_000;
 
+/// Connections of a busy node.
+const CONNECTIONS: usize = 16;
+
 /// As long as the header and claims of such a token.
 const SIGNED_BYTES: usize = 420;
 
@@ -35,17 +38,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn main() {
     let directory = tempfile::tempdir().expect("there is room");
     let daemon = Daemon::start(directory.path());
-    let mut connection = Connection::open(&directory.path().join("token.sock"));
-    for _ in 0..TOKENS / 10 {
-        connection.token();
+    for connections in [1, CONNECTIONS] {
+        let mut connections: Vec<_> =
+            (0..connections).map(|_| Connection::open(&directory.path().join("token.sock"))).collect();
+        measure(&daemon, &mut connections);
     }
+}
+
+/// All connections ask, and then take their answers: one alone waits for the daemon to wake up each time, several do so
+/// together, as under load.
+fn measure(daemon: &Daemon, connections: &mut [Connection]) {
+    let mut ask = |tokens: usize| {
+        for _ in 0..tokens / connections.len() {
+            connections.iter_mut().for_each(Connection::ask);
+            connections.iter_mut().for_each(|connection| _ = black_box(connection.answer()));
+        }
+    };
+    ask(TOKENS / 10);
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
         let signature = of_a_signature(TOKENS);
         let before = daemon.cpu_seconds();
-        for _ in 0..TOKENS {
-            black_box(connection.token());
-        }
+        ask(TOKENS);
         let token = (daemon.cpu_seconds() - before) / TOKENS as f64;
         println!(
             "a token {:6.2} us, a signature {:6.2} us, ratio {:.2}",
@@ -56,7 +70,8 @@ fn main() {
         ratios.push(token / signature);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("{ROUNDS} rounds of {TOKENS}: median ratio {:.2}", ratios[ROUNDS / 2]);
+    let median = ratios[ROUNDS / 2];
+    println!("{ROUNDS} rounds of {TOKENS} on {} connections: median ratio {median:.2}", connections.len());
 }
 
 /// The CPU seconds of this thread for one.
@@ -165,9 +180,13 @@ impl Connection {
         Self { reader, writer, request: request.into_bytes(), body: Vec::new() }
     }
 
-    /// Asks for one, and takes the whole answer.
-    fn token(&mut self) -> usize {
+    /// Asks for a token.
+    fn ask(&mut self) {
         self.writer.write_all(&self.request).expect("it takes requests");
+    }
+
+    /// Takes the whole answer.
+    fn answer(&mut self) -> usize {
         let (mut line, mut length, mut status) = (String::new(), 0, String::new());
         loop {
             line.clear();
