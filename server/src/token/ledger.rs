@@ -39,8 +39,8 @@ pub(crate) const SLACK: u64 = 300;
 /// Longest that a token is remembered whose issuer gave it no sensible end: ten years, in seconds.
 const MAX_LIFETIME: u64 = 315_576_000;
 
-/// With so many revocations holders of tokens add none: who gets tokens as he likes, and revokes them all, leaves the
-/// store room for what operators write. It is about 100 MB of it.
+/// With so many revocations and uses holders of tokens add none: who gets tokens as he likes, and revokes or uses them
+/// all, leaves the store room for what operators write. It is about 100 MB of it.
 const MAX_OF_HOLDERS: usize = 1 << 18;
 
 /// How long the store may take for one write.
@@ -79,6 +79,7 @@ pub(crate) fn start(parts: Parts) -> (Arc<Ledger>, watch::Receiver<KeyRecords>) 
             contact,
             away: None,
             foreign_keys: 0,
+            uses: 0,
         }),
         applied: watch::Sender::new(Revision::default()),
         max_offline,
@@ -109,6 +110,15 @@ struct State {
     away: Option<Away>,
     /// Records under keys that name nothing.
     foreign_keys: usize,
+    /// Tokens that counted once, and were used.
+    uses: usize,
+}
+
+impl State {
+    /// Whether only operators add to it.
+    fn is_full(&self) -> bool {
+        self.revoked.total() + self.uses >= MAX_OF_HOLDERS
+    }
 }
 
 /// How much is revoked.
@@ -188,6 +198,9 @@ impl parts::Ledger for Ledger {
     }
 
     async fn use_once(&self, proof: &Proof) -> Result<(), LedgerProblem> {
+        if self.state.load().is_full() {
+            return Err(LedgerProblem::Full { most: MAX_OF_HOLDERS });
+        }
         let Proof { iss, id, expires } = proof;
         let until = expires.saturating_add(LEEWAY);
         let write = USE.put(&use_name(iss, id), &Use { until }, Expected::Absent);
@@ -203,8 +216,7 @@ impl Ledger {
     /// Whether a holder may revoke this: it is revoked already, or there are few.
     fn has_room(&self, revoked: &Revoked) -> Result<(), LedgerProblem> {
         let state = self.state.load();
-        let is_full = state.revoked.total() >= MAX_OF_HOLDERS;
-        if is_full && !state.revoked.counts(revoked, self.clock.now().as_secs()) {
+        if state.is_full() && !state.revoked.counts(revoked, self.clock.now().as_secs()) {
             return Err(LedgerProblem::Full { most: MAX_OF_HOLDERS });
         }
         Ok(())

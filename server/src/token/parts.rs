@@ -66,7 +66,7 @@ pub(crate) enum RevokedBy {
 pub(crate) enum LedgerProblem {
     #[error("the token was used before, and counts once")]
     Used,
-    #[error("there are {most} revocations, and holders of tokens add no more")]
+    #[error("there are {most} revocations and uses of tokens, and holders of tokens add no more")]
     Full { most: usize },
     #[error("there is no store for it; configure [store]")]
     NoStore,

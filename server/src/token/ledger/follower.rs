@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     KeyRecords, Ledger, State,
-    kinds::{KEYS, REVOCATIONS, Record, Revoked},
+    kinds::{KEYS, REVOCATIONS, Record, Revoked, USE},
     revoked::RevokedSet,
 };
 use crate::{
@@ -25,6 +25,7 @@ pub(super) struct Follower {
     revoked: RevokedSet,
     key_records: KeyRecords,
     foreign_keys: BTreeSet<String>,
+    uses: usize,
     revision: Revision,
     contact: Contact,
     away: Option<Away>,
@@ -41,6 +42,7 @@ impl Follower {
             revoked: RevokedSet::default(),
             key_records: KeyRecords::default(),
             foreign_keys: BTreeSet::new(),
+            uses: 0,
             revision: Revision::default(),
             contact,
             away: None,
@@ -64,6 +66,7 @@ impl Follower {
                 self.revoked = RevokedSet::default();
                 self.key_records = KeyRecords::default();
                 self.foreign_keys.clear();
+                self.uses = 0;
                 entries.into_iter().for_each(|entry| self.put(entry));
                 self.revision = revision;
                 self.has_told = true;
@@ -99,6 +102,9 @@ impl Follower {
                 );
             });
             self.revoked.put(revoked, read.ok().and_then(|record| record.until()));
+        } else if USE.name(&entry.key).is_some() {
+            // Each is written once.
+            self.uses += 1;
         } else if entry.key.starts_with(REVOCATIONS) {
             tracing::warn!(
                 reason = "store_key_foreign",
@@ -114,6 +120,8 @@ impl Follower {
             Arc::make_mut(&mut self.key_records).remove(name);
         } else if let Some(revoked) = Revoked::of_key(key) {
             self.revoked.remove(&revoked);
+        } else if USE.name(key).is_some() {
+            self.uses = self.uses.saturating_sub(1);
         } else {
             self.foreign_keys.remove(key);
         }
@@ -125,6 +133,7 @@ impl Follower {
             contact: self.contact.published(self.has_told),
             away: self.away,
             foreign_keys: self.foreign_keys.len(),
+            uses: self.uses,
         }));
         self.keys.send_if_modified(|published| {
             let is_other = !Arc::ptr_eq(published, &self.key_records);

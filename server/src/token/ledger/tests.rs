@@ -521,3 +521,15 @@ async fn who_revokes_tokens_without_end_does_not_fill_the_store() {
     assert_eq!(bench.ledger.revoke(&proof("new")).await, refused);
     assert_eq!(bench.ledger.revoke(&proof("known")).await, Err(LedgerProblem::NoStore), "it is no more");
 }
+
+#[tokio::test]
+async fn who_uses_tokens_without_end_does_not_fill_the_store() {
+    let used = |n: usize| (format!("token-uses/{n:064x}"), "x".to_owned());
+    let bench = Bench::holding(&[used(1), used(2), token("known", Some(NOW + 600))]).await;
+    let mut state = State::clone(&bench.ledger.state.load());
+    assert_eq!((state.uses, state.is_full()), (2, false));
+    assert_eq!(bench.ledger.use_once(&proof("new")).await, Err(LedgerProblem::NoStore));
+    state.uses = MAX_OF_HOLDERS - 1;
+    bench.ledger.state.store(Arc::new(state));
+    assert_eq!(bench.ledger.use_once(&proof("new")).await, Err(LedgerProblem::Full { most: MAX_OF_HOLDERS }));
+}
