@@ -255,6 +255,7 @@ async fn start(
                 store: deciding.store.clone(),
                 contexts,
                 issuers: Arc::new(Issuers::start(tokens::trusted(settings)?, &clock)?),
+                trail: trail.clone(),
                 clock: clock.clone(),
                 random: random(),
             },

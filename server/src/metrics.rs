@@ -141,7 +141,7 @@ const METRICS: [(&str, Kind, Unit, &str); 28] = [
         AUDIT_RECORDS_DROPPED,
         Kind::Counter,
         Unit::Count,
-        "Records of handshakes that are missing in the audit trail.",
+        "Records of handshakes and tokens that are missing in the audit trail.",
     ),
 ];
 

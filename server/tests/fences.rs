@@ -106,7 +106,7 @@ const FENCES: &[Fence] = &[
     },
     // A record and its line are values.
     Fence {
-        rooms: &["server/src/audit/record.rs"],
+        rooms: &["server/src/audit/record"],
         words: &["tokio", "async ", ".await", "tracing", "std::fs"],
         but: &[],
     },

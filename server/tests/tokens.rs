@@ -97,6 +97,7 @@ impl Door {
 }
 
 fn config(directory: &TempDir, idp: &SigningKey, more: &str) -> String {
+    let more = more.replace("DIRECTORY", &directory.path().display().to_string());
     let keys = json!({ "keys": [idp.public()] });
     write(directory.path(), "idp.json", &keys.to_string());
     format!(
@@ -397,6 +398,69 @@ fn the_signing_key_outlives_the_daemon() {
     let door = door.again();
     assert_eq!(kid(&before), kid(&door.mint(&[])));
     assert!(door.is_active(&before));
+}
+
+#[test]
+fn each_token_issued_refused_or_revoked_is_one_line_of_the_trail_and_no_part_of_it_is_there() {
+    let door = Door::open_with("[audit]\nfile = \"DIRECTORY/audit.log\"\n");
+    let minted = door.mint(&["--scope", "read"]);
+    assert_eq!(door.token(&["mint", "--audience", "https://bank.example"], "").0, Some(1));
+    let (arguments, alice) =
+        (["exchange", "--subject-token-type", "jwt", "--audience", CART], door.of_idp("alice", "1"));
+    let (_, exchanged, _) = door.token(&arguments, &alice);
+    let forged = alice.replace('.', "A.");
+    assert_eq!(door.token(&arguments, &forged).0, Some(1));
+    assert_eq!(door.token(&["revoke"], &minted).0, Some(0));
+    let text = wait_for("five lines", || {
+        let text = fs::read_to_string(door.node.at("audit.log")).ok()?;
+        (text.lines().count() >= 5).then_some(text)
+    });
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let ours = "ours@x.example";
+    let expected = [
+        json!(["token", "allowed", null, ours, [CART]]),
+        json!(["token", "refused", "token_audience_denied", ours, ["https://bank.example"]]),
+        json!(["token", "allowed", null, "alice", [CART]]),
+        json!(["token", "refused", lines[3]["reason"], null, [CART]]),
+        json!(["token_revoked", "allowed", null, ours, [CART]]),
+    ];
+    let found = |line: &Value| {
+        json!([line["event"], line["verdict"], line["reason"], line["subject"], line["audience"]])
+    };
+    assert_eq!(lines.iter().map(found).collect::<Vec<_>>(), expected, "{text}");
+    let claims = [&minted, exchanged.trim()].map(|token| {
+        let token = alts_request_auth::Token::parse(token).expect("it is a token");
+        json!(token.claims().id())
+    });
+    assert_eq!([&lines[0]["jti"], &lines[2]["jti"]], [&claims[0], &claims[1]]);
+    assert_eq!(lines[4]["jti"], claims[0]);
+    for token in [&minted, exchanged.trim(), &alice, &forged] {
+        for part in token.split('.') {
+            assert!(part.len() > 16 && !text.contains(part), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_operator_who_watches_sees_the_tokens_that_he_asks_for() {
+    let door = Door::open();
+    let arguments = ["audit", "tail", "--local", "other@x.example", "--count", "2"];
+    let mut tail = door.node.command(&arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+    wait_for("two tokens to be seen", || {
+        door.mint(&[]);
+        door.mint(&["--as", "other@x.example"]);
+        tail.try_wait().expect("it can be asked")
+    });
+    let output = tail.wait_with_output().expect("it has ended");
+    let seen = String::from_utf8(output.stdout).expect("it is text");
+    assert_eq!(seen.lines().count(), 2, "{seen}");
+    for line in seen.lines() {
+        assert!(
+            line.contains(&format!("  allowed    token of other@x.example for {CART}  client ")),
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -4997,10 +4997,12 @@ pub struct TailRecordsRequest {
     /// Those with this verdict.
     #[prost(enumeration = "Verdict", tag = "1")]
     pub verdict: i32,
-    /// Those of this own account, in its one spelling. Any if empty.
+    /// Those of this own account, in its one spelling: it handshakes, or it is the client or the subject of a token. Any if
+    /// empty.
     #[prost(string, tag = "2")]
     pub local: ::prost::alloc::string::String,
-    /// Those whose peer has proved to have this account or SPIFFE ID. Any if empty.
+    /// Those whose peer has proved to have this account or SPIFFE ID, and tokens of which it is the subject or the actor.
+    /// Any if empty.
     #[prost(string, tag = "3")]
     pub peer: ::prost::alloc::string::String,
 }
@@ -5008,7 +5010,7 @@ pub struct TailRecordsRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TailRecordsResponse {
     /// What happened.
-    #[prost(oneof = "tail_records_response::Event", tags = "1, 2")]
+    #[prost(oneof = "tail_records_response::Event", tags = "1, 2, 3")]
     pub event: ::core::option::Option<tail_records_response::Event>,
 }
 /// Nested message and enum types in `TailRecordsResponse`.
@@ -5016,12 +5018,15 @@ pub mod tail_records_response {
     /// What happened.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Event {
-        /// A decision.
+        /// A decision about a handshake.
         #[prost(message, tag = "1")]
         Record(super::AuditRecord),
         /// So many decisions, of all kinds, are missing here.
         #[prost(uint64, tag = "2")]
         Missed(u64),
+        /// A decision about a token.
+        #[prost(message, tag = "3")]
+        Token(super::AuditTokenRecord),
     }
 }
 /// What was decided about one handshake. A field is not set where nothing is known.
@@ -5070,13 +5075,65 @@ pub struct AuditRecord {
     #[prost(message, optional, tag = "14")]
     pub duration: ::core::option::Option<::prost_types::Duration>,
 }
-/// How a handshake ended.
+/// What was decided about one token; never the token. A field is not set where nothing is known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditTokenRecord {
+    /// When it was decided.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What was to be done.
+    #[prost(enumeration = "TokenEvent", tag = "2")]
+    pub event: i32,
+    /// Whether it was.
+    #[prost(enumeration = "Verdict", tag = "3")]
+    pub verdict: i32,
+    /// A stable code, such as `token_audience_denied`.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// The reason in words, which may change.
+    #[prost(string, tag = "5")]
+    pub text: ::prost::alloc::string::String,
+    /// The address that the caller called on.
+    #[prost(string, tag = "6")]
+    pub listener: ::prost::alloc::string::String,
+    /// What is known of the caller, such as `uid:1000`.
+    #[prost(string, repeated, tag = "7")]
+    pub caller: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The account of the caller, or in a token that was issued its `client_id`.
+    #[prost(string, tag = "8")]
+    pub client: ::prost::alloc::string::String,
+    /// The kind of the proof, such as `local_peer`.
+    #[prost(string, tag = "9")]
+    pub subject_token_type: ::prost::alloc::string::String,
+    /// Whom the token is about.
+    #[prost(string, tag = "10")]
+    pub subject: ::prost::alloc::string::String,
+    /// Who says so.
+    #[prost(string, tag = "11")]
+    pub subject_issuer: ::prost::alloc::string::String,
+    /// Who acts for the subject, outermost.
+    #[prost(string, tag = "12")]
+    pub actor: ::prost::alloc::string::String,
+    /// Whom the token is for; where it was refused, whom it was asked for.
+    #[prost(string, repeated, tag = "13")]
+    pub audience: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it allows, or should have, with spaces between.
+    #[prost(string, tag = "14")]
+    pub scope: ::prost::alloc::string::String,
+    /// What the token is known by.
+    #[prost(string, tag = "15")]
+    pub jti: ::prost::alloc::string::String,
+    /// When it ends.
+    #[prost(message, optional, tag = "16")]
+    pub expires: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How a handshake or a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Verdict {
     /// In a request: any.
     Unspecified = 0,
-    /// The caller got a key.
+    /// The caller got a key or a token, or a token is revoked.
     Allowed = 1,
     /// It got a reason.
     Refused = 2,
@@ -5103,6 +5160,39 @@ impl Verdict {
             "VERDICT_ALLOWED" => Some(Self::Allowed),
             "VERDICT_REFUSED" => Some(Self::Refused),
             "VERDICT_ABANDONED" => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
+/// What was to be done with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TokenEvent {
+    /// Something that a newer altsd knows.
+    Unspecified = 0,
+    /// To issue it.
+    Issue = 1,
+    /// To revoke it.
+    Revoke = 2,
+}
+impl TokenEvent {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TOKEN_EVENT_UNSPECIFIED",
+            Self::Issue => "TOKEN_EVENT_ISSUE",
+            Self::Revoke => "TOKEN_EVENT_REVOKE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TOKEN_EVENT_UNSPECIFIED" => Some(Self::Unspecified),
+            "TOKEN_EVENT_ISSUE" => Some(Self::Issue),
+            "TOKEN_EVENT_REVOKE" => Some(Self::Revoke),
             _ => None,
         }
     }

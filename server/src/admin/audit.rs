@@ -1,12 +1,13 @@
 //! The service `altsd.v1.Audit`.
 
-use std::{future::ready, pin::Pin};
+use std::{borrow::Cow, future::ready, pin::Pin};
 
 use alts_handshake::Identity;
 use alts_proto::{
     Duration, Timestamp,
     altsd::{
-        AuditRecord, TailRecordsRequest, TailRecordsResponse, Verdict as VerdictMessage,
+        AuditRecord, AuditTokenRecord, TailRecordsRequest, TailRecordsResponse,
+        TokenEvent as TokenEventMessage, Verdict as VerdictMessage,
         audit_server::{Audit, AuditServer},
         tail_records_response,
     },
@@ -15,7 +16,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::audit::{Event, Record, Trail, Verdict};
+use crate::audit::{Bounded, Event, HandshakeRecord, Record, TokenEvent, TokenRecord, Trail, Verdict};
 
 /// Largest request, in bytes: two names and what stands around them.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -82,14 +83,19 @@ impl Wanted {
     fn told(&self, event: &Event) -> Option<TailRecordsResponse> {
         let event = match event {
             Event::Missed(missed) => tail_records_response::Event::Missed(*missed),
-            Event::Decision(record) => {
-                tail_records_response::Event::Record(self.wants(record).then(|| message(record))?)
-            }
+            Event::Decision(record) => match &**record {
+                Record::Handshake(record) => {
+                    tail_records_response::Event::Record(self.wants(record).then(|| message(record))?)
+                }
+                Record::Token(record) => {
+                    tail_records_response::Event::Token(self.wants_token(record).then(|| of_token(record))?)
+                }
+            },
         };
         Some(TailRecordsResponse { event: Some(event) })
     }
 
-    fn wants(&self, record: &Record) -> bool {
+    fn wants(&self, record: &HandshakeRecord) -> bool {
         let is_peer = |name: &String| {
             record.decided.peer.as_ref().is_some_and(|peer| {
                 peer.account() == name || peer.spiffe_id().is_some_and(|id| id.as_str() == name)
@@ -98,6 +104,18 @@ impl Wanted {
         self.verdict.is_none_or(|verdict| verdict == record.verdict)
             && self.local.as_ref().is_none_or(|name| record.local.as_ref() == Some(name))
             && self.peer.as_ref().is_none_or(is_peer)
+    }
+
+    /// Of this node is who calls, and often whom a token is about; a peer is whom it is about, or who acts.
+    fn wants_token(&self, record: &TokenRecord) -> bool {
+        let TokenRecord { verdict, client, subject, actor, .. } = record;
+        let is_one_of = |wanted: &Option<String>, names: [&Option<_>; 2]| {
+            let mut names = names.into_iter().flatten().map(Bounded::as_str);
+            wanted.as_deref().is_none_or(|wanted| names.any(|name| name == wanted))
+        };
+        self.verdict.is_none_or(|wanted| wanted == *verdict)
+            && is_one_of(&self.local, [client, subject])
+            && is_one_of(&self.peer, [subject, actor])
     }
 }
 
@@ -113,15 +131,11 @@ fn account(name: &str) -> Result<Option<String>, Status> {
     Ok(Some(identity.account().to_owned()))
 }
 
-fn message(record: &Record) -> AuditRecord {
+fn message(record: &HandshakeRecord) -> AuditRecord {
     let fields = record.fields();
-    let text = |text: Option<std::borrow::Cow<'_, str>>| text.unwrap_or_default().into_owned();
+    let text = |text: Option<Cow<'_, str>>| text.unwrap_or_default().into_owned();
     AuditRecord {
-        // Neither is over i64::MAX: seconds since 1970 and nanoseconds of one.
-        time: Some(Timestamp {
-            seconds: record.time.as_secs() as i64,
-            nanos: record.time.subsec_nanos() as i32,
-        }),
+        time: Some(timestamp(record.time)),
         verdict: verdict(fields.verdict).into(),
         reason: fields.reason.unwrap_or_default().to_owned(),
         text: text(fields.text),
@@ -141,6 +155,44 @@ fn message(record: &Record) -> AuditRecord {
     }
 }
 
+fn of_token(record: &TokenRecord) -> AuditTokenRecord {
+    let event = match record.event {
+        TokenEvent::Issue => TokenEventMessage::Issue,
+        TokenEvent::Revoke => TokenEventMessage::Revoke,
+    };
+    AuditTokenRecord {
+        time: Some(timestamp(record.time)),
+        event: event.into(),
+        verdict: verdict(record.verdict).into(),
+        reason: text(&record.reason),
+        text: text(&record.text),
+        listener: record.listener.as_str().to_owned(),
+        caller: texts(&record.caller),
+        client: text(&record.client),
+        subject_token_type: text(&record.subject_token_type),
+        subject: text(&record.subject),
+        subject_issuer: text(&record.subject_issuer),
+        actor: text(&record.actor),
+        audience: texts(&record.audience),
+        scope: text(&record.scope),
+        jti: text(&record.jti),
+        expires: record.expires.map(timestamp),
+    }
+}
+
+fn text<const MAX: usize>(text: &Option<Bounded<MAX>>) -> String {
+    text.as_ref().map(Bounded::as_str).unwrap_or_default().to_owned()
+}
+
+fn texts<const MAX: usize>(texts: &[Bounded<MAX>]) -> Vec<String> {
+    texts.iter().map(|text| text.as_str().to_owned()).collect()
+}
+
+/// A time since 1970. Neither number is over the largest of its type, up to the year 292 billion.
+fn timestamp(since_1970: std::time::Duration) -> Timestamp {
+    Timestamp { seconds: since_1970.as_secs() as i64, nanos: since_1970.subsec_nanos() as i32 }
+}
+
 fn verdict(verdict: Verdict) -> VerdictMessage {
     match verdict {
         Verdict::Allowed => VerdictMessage::Allowed,
@@ -155,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        audit::{self, Output, Settings, full},
+        audit::{self, Output, Settings, full, full_token},
         clock::SystemClock,
     };
 
@@ -171,13 +223,17 @@ mod tests {
     }
 
     /// Each has its name as its text.
-    fn records() -> [Record; 3] {
-        let of = |text: &str, record| Record { text: Some(text.to_owned()), ..record };
+    fn records() -> [Record; 5] {
+        let of = |text: &str, record| HandshakeRecord { text: Some(text.to_owned()), ..record }.into();
+        let of_token = |text: &str, record| TokenRecord { text: Some(text.into()), ..record }.into();
         let decided = audit::Decided::default();
+        let nobody = TokenRecord { client: None, subject: None, actor: None, ..full_token() };
         [
             of("full", full()),
-            of("refused", Record { verdict: Verdict::Refused, ..full() }),
-            of("gone", Record { verdict: Verdict::Abandoned, local: None, decided, ..full() }),
+            of("refused", HandshakeRecord { verdict: Verdict::Refused, ..full() }),
+            of("gone", HandshakeRecord { verdict: Verdict::Abandoned, local: None, decided, ..full() }),
+            of_token("token", full_token()),
+            of_token("no token", TokenRecord { verdict: Verdict::Refused, ..nobody }),
         ]
     }
 
@@ -185,13 +241,16 @@ mod tests {
     async fn a_caller_is_told_what_it_has_asked_for_until_the_daemon_stops() {
         use VerdictMessage::{Abandoned, Allowed, Refused, Unspecified};
         let cases = [
-            case(Unspecified, "", "", &["full", "refused", "gone"]),
-            case(Allowed, "", "", &["full"]),
-            case(Refused, "", "", &["refused"]),
+            case(Unspecified, "", "", &["full", "refused", "gone", "token", "no token"]),
+            case(Allowed, "", "", &["full", "token"]),
+            case(Refused, "", "", &["refused", "no token"]),
             case(Abandoned, "", "", &["gone"]),
-            case(Unspecified, "orders@PROD.example.com", "", &["full", "refused"]),
-            case(Unspecified, "cart@prod.example.com", "", &[]),
-            case(Unspecified, "", "cart@prod.example.com", &["full", "refused"]),
+            case(Unspecified, "orders@PROD.example.com", "", &["full", "refused", "token"]),
+            case(Unspecified, "cart@prod.example.com", "", &["token"]),
+            case(Unspecified, "stock@prod.example.com", "", &[]),
+            case(Unspecified, "", "cart@prod.example.com", &["full", "refused", "token"]),
+            case(Unspecified, "", "stock@prod.example.com", &["token"]),
+            case(Unspecified, "", "orders@prod.example.com", &[]),
             case(Refused, "", "spiffe://prod.example.com/cart", &["refused"]),
             case(Unspecified, "", "spiffe://prod.example.com/car", &[]),
         ];
@@ -216,6 +275,7 @@ mod tests {
     fn text(answer: Result<TailRecordsResponse, Status>) -> String {
         match answer.expect("it goes on").event {
             Some(tail_records_response::Event::Record(record)) => record.text,
+            Some(tail_records_response::Event::Token(record)) => record.text,
             other => panic!("{other:?}"),
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Error;
 use crate::{
+    audit::Trail,
     clock::Clock,
     config::{Limits, TokenListener, TokenSettings},
     handshaker::Attestation,
@@ -35,6 +36,7 @@ pub(super) struct Beside {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) contexts: Arc<Contexts>,
     pub(super) issuers: Arc<dyn Issuers>,
+    pub(super) trail: Trail,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Random,
 }
@@ -71,12 +73,17 @@ pub(super) fn open(settings: &TokenSettings, limits: &Limits, beside: Beside) ->
         contexts: beside.contexts,
         attestation: beside.attestation,
         verifier: beside.verifier,
+        trail: beside.trail,
         clock: beside.clock,
         random: beside.random,
     });
     let open = |listener: &TokenListener| {
         let TokenListener { address, hosts, attested } = listener;
-        let entrance = Entrance { attests: *attested, hosts: Hosts::of(address, hosts, *attested) };
+        let entrance = Entrance {
+            address: address.to_string().into(),
+            attests: *attested,
+            hosts: Hosts::of(address, hosts, *attested),
+        };
         Ok((Listener::open(address)?, router(door.clone(), entrance), listener_limits(limits)))
     };
     let opened = settings.listeners.iter().map(open).collect::<Result<_, Error>>()?;

@@ -1,4 +1,4 @@
-//! From handshakes to one writer, without keeping a handshake waiting.
+//! From handshakes and requests for tokens to one writer, without keeping any of them waiting.
 
 use std::{
     io,
@@ -123,8 +123,8 @@ impl Trail {
     }
 
     /// Takes a record, and never waits: what finds no room is dropped and counted.
-    pub(crate) fn record(&self, record: Record) {
-        if self.0.queue.try_send(Some(record)).is_err() {
+    pub(crate) fn record(&self, record: impl Into<Record>) {
+        if self.0.queue.try_send(Some(record.into())).is_err() {
             self.0.overflowed.fetch_add(1, Ordering::Relaxed);
             Metrics.audit_record_dropped("queue_full");
         }
@@ -286,7 +286,7 @@ impl Writer {
                 if !self.is_failing {
                     tracing::error!(
                         reason = "audit_unwritable",
-                        "the audit trail cannot be written: {problem}; handshakes go on, and what is lost is counted"
+                        "the audit trail cannot be written: {problem}; handshakes and tokens go on, and what is lost is counted"
                     );
                 }
                 self.is_failing = true;

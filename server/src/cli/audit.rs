@@ -1,14 +1,19 @@
 //! `altsd audit`: the decisions of a running daemon, for its operator.
 
+mod token;
+
 use std::{
     borrow::Cow,
     io::{self, Write},
     time::Duration,
 };
 
-use alts_proto::altsd::{
-    AuditRecord, TailRecordsRequest, TailRecordsResponse, Verdict as VerdictMessage,
-    audit_client::AuditClient, tail_records_response::Event,
+use alts_proto::{
+    Timestamp,
+    altsd::{
+        AuditRecord, TailRecordsRequest, TailRecordsResponse, Verdict as VerdictMessage,
+        audit_client::AuditClient, tail_records_response::Event,
+    },
 };
 use tonic::{Status, Streaming};
 
@@ -52,10 +57,10 @@ struct Tail {
     /// Those with this verdict only
     #[arg(long, value_enum, value_name = "VERDICT")]
     verdict: Option<Wanted>,
-    /// Those of this own account only
+    /// Those of this own account only: it handshakes, or it is the client or the subject of a token
     #[arg(long, value_name = "ACCOUNT", default_value = "", hide_default_value = true)]
     local: String,
-    /// Those whose peer is this account or SPIFFE ID only
+    /// Those whose peer is this account or SPIFFE ID only, and tokens with it as subject or actor
     #[arg(long, value_name = "ACCOUNT", default_value = "", hide_default_value = true)]
     peer: String,
     /// End after so many decisions
@@ -75,7 +80,7 @@ struct Tail {
 /// A verdict as it is written on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Wanted {
-    /// The caller got a key
+    /// The caller got a key or a token, or a token is revoked
     Allowed,
     /// It got a reason
     Refused,
@@ -119,6 +124,13 @@ impl Tail {
                 (Some(Event::Record(record)), format) => {
                     decisions += 1;
                     write_record(&record, format, &mut line);
+                }
+                (Some(Event::Token(record)), format) => {
+                    // One that is neither is of a newer altsd.
+                    if let Some(record) = token::record(&record) {
+                        decisions += 1;
+                        token::write(&record, format, &mut line);
+                    }
                 }
                 (Some(Event::Missed(count)), Format::Text) => writeln!(line, "({count} are missing here)")?,
                 (Some(Event::Missed(count)), Format::Json) => {
@@ -194,12 +206,8 @@ fn sentence(record: &AuditRecord) -> String {
 fn fields(record: &AuditRecord) -> Fields<'_> {
     let given = |text: &'_ str| (!text.is_empty()).then_some(());
     let text = |text| given(text).map(|()| Cow::Borrowed(text));
-    let duration = |seconds: i64, nanos: i32| {
-        Duration::new(seconds.try_into().unwrap_or_default(), nanos.try_into().unwrap_or_default())
-    };
-    let time = record.time.as_ref().map(|time| duration(time.seconds, time.nanos)).unwrap_or_default();
     Fields {
-        time: audit::rfc3339(time),
+        time: audit::rfc3339(record.time.as_ref().map(since_1970).unwrap_or_default()),
         event: audit::HANDSHAKE,
         verdict: verdict(record.verdict()).unwrap_or(Verdict::Refused),
         reason: given(&record.reason).map(|()| &*record.reason),
@@ -218,6 +226,15 @@ fn fields(record: &AuditRecord) -> Fields<'_> {
             .as_ref()
             .map(|time| audit::milliseconds(duration(time.seconds, time.nanos))),
     }
+}
+
+/// A time of a record, since 1970.
+fn since_1970(time: &Timestamp) -> Duration {
+    duration(time.seconds, time.nanos)
+}
+
+fn duration(seconds: i64, nanos: i32) -> Duration {
+    Duration::new(seconds.try_into().unwrap_or_default(), nanos.try_into().unwrap_or_default())
 }
 
 fn verdict(verdict: VerdictMessage) -> Option<Verdict> {
@@ -239,8 +256,6 @@ fn word(verdict: Verdict) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use alts_proto::Timestamp;
-
     use super::*;
 
     fn refused() -> AuditRecord {

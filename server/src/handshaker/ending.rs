@@ -12,7 +12,7 @@ use tracing::field;
 use super::{refusal::Refusal, service::Shared};
 use crate::{
     attest::Caller,
-    audit::{self, Decided, Record, Verdict, Who},
+    audit::{self, Decided, HandshakeRecord, Verdict, Who},
     metrics::Metrics,
 };
 
@@ -140,10 +140,10 @@ impl Ending {
 
     fn record(&self, decided: Decided, verdict: Verdict, reason: Option<&'static str>, text: Option<String>) {
         let (side, local, duration) = self.facts();
-        self.shared.trail.record(Record {
+        self.shared.trail.record(HandshakeRecord {
             time: self.shared.clock.since_1970(),
             listener: self.listener.clone(),
-            caller: who(self.caller.as_ref()),
+            caller: Who::of(self.caller.as_ref()),
             side,
             local: local.map(str::to_owned),
             reason: reason.or(decided.reason),
@@ -152,15 +152,6 @@ impl Ending {
             text,
             duration,
         });
-    }
-}
-
-/// As it was found when its connection was first asked about; where it was not, who connected.
-fn who(caller: Option<&Caller>) -> Who {
-    match caller.map(|caller| (caller.found(), caller.uid())) {
-        Some((Some(attested), _)) => Who::Attested(attested.selectors.clone()),
-        Some((None, Some(uid))) => Who::User(uid),
-        Some((None, None)) | None => Who::Unknown,
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     attest::{Attested, Caller},
+    audit::Trail,
     clock::Clock,
     handshaker::Attestation,
     identity::Random,
@@ -33,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) attestation: Arc<Attestation>,
     /// Which accounts are revoked.
     pub(crate) verifier: Arc<Verifier>,
+    /// Where it is written down which tokens were issued, refused and revoked.
+    pub(crate) trail: Trail,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
 }

@@ -1,16 +1,16 @@
-//! From a proven subject to a signed token: what is asked for is decided by the rules, and written down in the log.
+//! From a proven subject to a signed token: what is asked for is decided by the rules.
 
 use alts_handshake::Identity;
 
 use super::{
+    case::Case,
     door::{Door, Who},
     error::{Part, TokenError},
     mint::{Claims, Facts},
-    request::{ExchangeRequest, Requested, TokenKind},
+    request::{ExchangeRequest, Requested},
     rule::{Acting, Asked, Granted},
     subject::{Actor, Origin, Subject},
 };
-use crate::metrics::Metrics;
 
 /// The least that must be left of a proof, in seconds: a token that ends sooner helps nobody.
 const LEAST_LEFT: u64 = 30;
@@ -26,6 +26,22 @@ pub(crate) struct Issued {
     /// In seconds.
     pub(crate) lifetime: u64,
     pub(crate) scopes: Vec<String>,
+    pub(crate) claims: Said,
+}
+
+/// What a token says, for who is told that it was issued.
+pub(crate) struct Said {
+    /// `sub`.
+    pub(crate) subject: String,
+    pub(crate) audiences: Vec<String>,
+    /// Who acts for the subject, outermost.
+    pub(crate) actor: Option<String>,
+    /// `client_id`.
+    pub(crate) client: String,
+    /// `jti`.
+    pub(crate) id: String,
+    /// In seconds since 1970.
+    pub(crate) expires: u64,
 }
 
 /// What a token is wished for, beside whom it is about.
@@ -48,50 +64,50 @@ struct Outermost {
 }
 
 impl Door {
-    /// Exchanges proofs for a token.
-    pub(crate) async fn exchange(&self, who: &Who, request: ExchangeRequest) -> Result<Issued, TokenError> {
-        let kind = request.subject.kind;
-        let issued = self.exchanged(who, request).await;
-        tell(kind.label(), Some(who), issued.as_ref().err());
-        issued
+    /// Exchanges proofs for a token. What comes to be known goes to the case; its end is told by who calls this.
+    pub(crate) async fn exchange(
+        &self,
+        who: &Who,
+        request: ExchangeRequest,
+        case: &mut Case,
+    ) -> Result<Issued, TokenError> {
+        let now = self.now();
+        let subject = self.prove(Part::Subject, &request.subject, who, now).await?;
+        case.is_about(&subject);
+        let actor = match &request.actor {
+            Some(actor) => Some(self.prove(Part::Actor, actor, who, now).await?),
+            None => None,
+        };
+        if let Some(actor) = &actor {
+            case.is_by(actor);
+        }
+        let ExchangeRequest { requested, targets, scopes, .. } = request;
+        let wish = Wish { requested, targets, scopes: scopes.unwrap_or_default(), with_email: false };
+        self.issue(who, subject, actor, &wish).await
     }
 
-    /// Issues a token to the caller about itself, as one of its accounts: the first, if none is named.
+    /// Issues a token to the caller about itself, as one of its accounts: the first, if none is named. Its case is
+    /// told of by who calls this.
     pub(crate) async fn issue_for_caller(
         &self,
         who: &Who,
         account: Option<&str>,
         wish: Wish,
+        case: &mut Case,
     ) -> Result<Issued, TokenError> {
-        let issued = async {
-            let mut identities = who.identities().iter();
-            let is_meant = |identity: &&Identity| account.is_none_or(|account| identity.account() == account);
-            let Some(identity) = identities.find(is_meant) else {
-                let (reason, text) = match who.account() {
-                    Some(_) => {
-                        ("local_identity_not_owned", "the caller does not have this account".to_owned())
-                    }
-                    None => who.why_not(),
-                };
-                return Err(TokenError::proof(Part::Subject, reason, text));
+        case.asks_for(&wish.targets, &wish.scopes);
+        let mut identities = who.identities().iter();
+        let is_meant = |identity: &&Identity| account.is_none_or(|account| identity.account() == account);
+        let Some(identity) = identities.find(is_meant) else {
+            let (reason, text) = match who.account() {
+                Some(_) => ("local_identity_not_owned", "the caller does not have this account".to_owned()),
+                None => who.why_not(),
             };
-            self.issue(who, self.local(identity), None, &wish).await
+            return Err(TokenError::proof(Part::Subject, reason, text));
         };
-        let issued = issued.await;
-        tell(TokenKind::LocalPeer.label(), Some(who), issued.as_ref().err());
-        issued
-    }
-
-    async fn exchanged(&self, who: &Who, request: ExchangeRequest) -> Result<Issued, TokenError> {
-        let now = self.now();
-        let subject = self.prove(Part::Subject, &request.subject, who, now).await?;
-        let actor = match &request.actor {
-            Some(actor) => Some(self.prove(Part::Actor, actor, who, now).await?),
-            None => None,
-        };
-        let ExchangeRequest { requested, targets, scopes, .. } = request;
-        let wish = Wish { requested, targets, scopes: scopes.unwrap_or_default(), with_email: false };
-        self.issue(who, subject, actor, &wish).await
+        let subject = self.local(identity);
+        case.is_about(&subject);
+        self.issue(who, subject, None, &wish).await
     }
 
     /// Decides, and signs.
@@ -172,17 +188,16 @@ impl Door {
             id,
         });
         let token = self.keys.sign(wish.requested.typ(), &claims.to_json())?;
-        tracing::info!(
-            subject = claims.sub,
-            audience = claims.aud.join(" "),
-            scope = claims.scope,
-            actor = act.map(|actor| actor.sub.as_str()),
-            client = claims.client_id,
-            jti = claims.jti,
-            seconds = lifetime,
-            "token issued"
-        );
-        Ok(Issued { token, requested: wish.requested, lifetime, scopes: granted.scopes.clone() })
+        let said = Said {
+            subject: claims.sub.to_owned(),
+            audiences: claims.aud.to_vec(),
+            actor: act.map(|actor| actor.sub.clone()),
+            client: claims.client_id.to_owned(),
+            expires: claims.exp,
+            id: claims.jti,
+        };
+        let scopes = granted.scopes.clone();
+        Ok(Issued { token, requested: wish.requested, lifetime, scopes, claims: said })
     }
 
     /// Who acts: the actor, or who acts for that one already; without an actor, the account that met the peer of a
@@ -294,19 +309,4 @@ fn line(subject: &Subject, actor: Option<&Subject>) -> Option<Actor> {
 
 fn length(act: Option<&Actor>) -> usize {
     std::iter::successors(act, |actor| actor.act.as_deref()).count()
-}
-
-/// Counts how a request came out, and logs why it was refused. Never a token.
-pub(super) fn tell(kind: &'static str, who: Option<&Who>, error: Option<&TokenError>) {
-    let reason = error.map(|error| error.row().reason);
-    Metrics.token_exchanged(kind, reason.map_or(Ok(()), Err));
-    let (Some(error), Some(reason)) = (error, reason) else { return };
-    tracing::warn!(
-        reason,
-        kind,
-        client = who.and_then(Who::account),
-        pids = who.and_then(Who::attested).map(|attested| tracing::field::debug(attested.pids())),
-        detail = error.detail(),
-        "token refused: {error}"
-    );
 }

@@ -22,10 +22,11 @@ use tokio::time::timeout;
 
 pub(crate) use self::hosts::Hosts;
 use super::{
+    case::Case,
     discovery,
     door::{Door, Who},
     error::TokenError,
-    exchange::tell,
+    exchange::Issued,
     request::{self, ExchangeRequest, RequestProblem},
 };
 use crate::attest::Caller;
@@ -39,6 +40,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How one listener of the door differs from the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Entrance {
+    /// The address that it has, for the audit trail.
+    pub(crate) address: Arc<str>,
     /// Whether the kernel is asked who calls. Where not, only presented tokens prove anything.
     pub(crate) attests: bool,
     pub(crate) hosts: Hosts,
@@ -98,28 +101,26 @@ async fn guard(State(front): State<Arc<Front>>, request: Request, next: Next) ->
 }
 
 async fn token(State(front): State<Arc<Front>>, request: Request) -> Response {
-    let caller = caller_of(&request);
-    let read = read(request).await;
-    let parsed = read.and_then(|(kind, body)| Ok(ExchangeRequest::parse(&kind, &body)?));
-    let request = match parsed {
-        Ok(request) => request,
-        Err(error) => {
-            tell("none", None, Some(&error));
-            return answer::refusal(&error);
-        }
-    };
-    let who = match front.identify(caller).await {
-        Ok(who) => who,
-        Err(error) => {
-            tell(request.subject.kind.label(), None, Some(&error));
-            return answer::refusal(&error);
-        }
-    };
-    let had_scopes = request.scopes.is_some();
-    match front.door.exchange(&who, request).await {
-        Ok(issued) => answer::issued(&issued, had_scopes),
+    let mut case = front.case(&request);
+    let exchanged = exchanged(&front, request, &mut case).await;
+    front.door.tell(case, exchanged.as_ref().map(|(issued, _)| issued));
+    match exchanged {
+        Ok((issued, had_scopes)) => answer::issued(&issued, had_scopes),
         Err(error) => answer::refusal(&error),
     }
+}
+
+/// The token that a request asks for, and whether it has asked for scopes.
+async fn exchanged(front: &Front, request: Request, case: &mut Case) -> Result<(Issued, bool), TokenError> {
+    let caller = caller_of(&request);
+    let (kind, body) = read(request).await?;
+    let request = ExchangeRequest::parse(&kind, &body)?;
+    case.presents(request.subject.kind);
+    case.asks_for(&request.targets, request.scopes.as_deref().unwrap_or_default());
+    let who = front.identify(caller).await?;
+    case.comes_from(&who);
+    let had_scopes = request.scopes.is_some();
+    Ok((front.door.exchange(&who, request, case).await?, had_scopes))
 }
 
 async fn introspect(State(front): State<Arc<Front>>, request: Request) -> Response {
@@ -138,11 +139,11 @@ async fn introspect(State(front): State<Arc<Front>>, request: Request) -> Respon
 }
 
 async fn revoke(State(front): State<Arc<Front>>, request: Request) -> Response {
-    let caller = caller_of(&request);
+    let (caller, case) = (caller_of(&request), front.case(&request));
     let answer = async {
         let (kind, body) = read(request).await?;
         let token = request::token_of(&kind, &body)?;
-        front.door.revoke(&front.identify(caller).await?, &token).await
+        front.door.revoke(&front.identify(caller).await?, &token, case).await
     };
     match answer.await {
         Ok(()) => answer::done(),
@@ -160,6 +161,11 @@ async fn document(State(front): State<Arc<Front>>, headers: HeaderMap) -> Respon
 }
 
 impl Front {
+    /// A request, of which nothing is known yet.
+    fn case(&self, request: &Request) -> Case {
+        Case::new(self.entrance.address.clone(), caller_of(request))
+    }
+
     /// Who calls, as far as this listener finds out.
     pub(crate) async fn identify(&self, caller: Option<Caller>) -> Result<Who, TokenError> {
         self.door.identify(caller.as_ref(), self.entrance.attests).await

@@ -131,6 +131,15 @@ impl Question {
         }
     }
 
+    /// Whether it is a token that is asked for, whoever gets it.
+    pub(crate) fn wants_token(&self) -> bool {
+        let leaf = match &self.place {
+            Place::Above(_) => None,
+            Place::Accounts(rest) => rest.rsplit_once('/').map(|(_, leaf)| leaf),
+        };
+        matches!(leaf, Some("token" | "identity"))
+    }
+
     /// The answer to a caller who has these accounts, the first of which is its default.
     pub(crate) fn of(self, accounts: &[Account]) -> Next {
         let Self { place, query } = self;

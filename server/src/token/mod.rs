@@ -8,6 +8,7 @@
 //! finished here; `issuers` verifies the tokens of others. `metadata` is what programs with Google's libraries ask for
 //! the same tokens.
 
+mod case;
 pub(crate) mod contexts;
 mod discovery;
 pub(crate) mod door;

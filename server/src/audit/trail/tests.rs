@@ -4,14 +4,14 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{super::record::tests::full, *};
-use crate::clock::SystemClock;
+use super::{super::record::full, *};
+use crate::{audit::HandshakeRecord, clock::SystemClock};
 
 /// Long enough for any machine, and over as soon as the writer is done.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn numbered(number: usize) -> Record {
-    Record { local: Some(number.to_string()), ..full() }
+    HandshakeRecord { local: Some(number.to_string()), ..full() }.into()
 }
 
 fn settings(path: &Path, queue_records: usize) -> Settings {
@@ -152,7 +152,7 @@ async fn a_subscriber_is_told_what_comes_after_it_and_how_much_it_missed() {
     assert!(matches!(first, Event::Missed(1)), "{first:?}");
     for number in 0..SUBSCRIBER_EVENTS {
         let Some(Event::Decision(record)) = events.next().await else { panic!("it lost {number}") };
-        assert_eq!(record.local, Some(number.to_string()));
+        assert_eq!(*record, numbered(number));
     }
     writer.tell_of_gaps(false);
     trail.0.overflowed.fetch_add(5, Ordering::Relaxed);

@@ -13,12 +13,14 @@ use hyper::{
 };
 
 use super::{Front, caller_of};
+use crate::attest::Caller;
 use crate::token::{
+    case::Case,
     door::{Door, Who},
     error::TokenError,
     exchange::Wish,
     metadata::{Account, Answer, Asked, FLAVOR, Kind, Next, Order, Question},
-    request::Requested,
+    request::{Requested, TokenKind},
 };
 
 /// Where the metadata server is.
@@ -39,17 +41,40 @@ async fn answered(front: &Front, request: Request) -> Answer {
         Ok(question) => question,
         Err(answer) => return answer,
     };
-    let who = match front.identify(caller_of(&request)).await {
+    let mut case = front.case(&request);
+    case.presents(TokenKind::LocalPeer);
+    let wants_token = question.wants_token();
+    let who = match front.workload(caller_of(&request)).await {
         Ok(who) => who,
-        Err(error) => return refused(&error),
+        Err(error) => {
+            if wants_token {
+                front.door.tell(case, Err(&error));
+            }
+            return refused(&error);
+        }
     };
-    if who.account().is_none() {
-        let (reason, text) = who.why_not();
-        return refused(&TokenError::Caller { reason, text });
-    }
+    case.comes_from(&who);
     match question.of(&front.door.accounts(&who)) {
-        Next::Answer(answer) => answer,
-        Next::Issue(order) => front.door.fill(&who, &order).await,
+        Next::Answer(answer) => {
+            if let Some(reason) = answer.reason.filter(|_| wants_token) {
+                let text = answer.body.trim_end().to_owned();
+                front.door.tell(case, Err(&TokenError::Caller { reason, text }));
+            }
+            answer
+        }
+        Next::Issue(order) => front.door.fill(&who, &order, case).await,
+    }
+}
+
+impl Front {
+    /// The caller, if it is a workload.
+    async fn workload(&self, caller: Option<Caller>) -> Result<Who, TokenError> {
+        let who = self.identify(caller).await?;
+        if who.account().is_some() {
+            return Ok(who);
+        }
+        let (reason, text) = who.why_not();
+        Err(TokenError::Caller { reason, text })
     }
 }
 
@@ -80,7 +105,7 @@ impl Door {
         who.identities().iter().map(account).collect()
     }
 
-    async fn fill(&self, who: &Who, order: &Order) -> Answer {
+    async fn fill(&self, who: &Who, order: &Order, mut case: Case) -> Answer {
         let wish = match &order.kind {
             Kind::Identity { audience, with_email } => Wish {
                 requested: Requested::Jwt,
@@ -95,7 +120,9 @@ impl Door {
                 with_email: false,
             },
         };
-        match self.issue_for_caller(who, Some(&order.account), wish).await {
+        let issued = self.issue_for_caller(who, Some(&order.account), wish, &mut case).await;
+        self.tell(case, issued.as_ref());
+        match issued {
             Ok(issued) => order.filled(&issued.token, issued.lifetime),
             Err(error) => refused(&error),
         }

@@ -7,3 +7,4 @@ mod metadata;
 mod others;
 mod sockets;
 mod support;
+mod trail;

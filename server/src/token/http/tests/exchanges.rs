@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::{
     token::{
+        case::Case,
         door::Who,
         exchange::Wish,
         pattern::Pattern,
@@ -529,8 +530,9 @@ async fn a_caller_gets_a_token_for_itself_without_http() {
         scopes: Vec::new(),
         with_email: false,
     };
+    let mut case = Case::new("unix:/s".into(), client.caller.clone());
     for (account, sub) in [(None, GATEWAY), (Some(ORDERS), ORDERS)] {
-        let issued = world.door.issue_for_caller(&who, account, wish(&[BANK])).await;
+        let issued = world.door.issue_for_caller(&who, account, wish(&[BANK]), &mut case).await;
         let Ok(issued) = issued else { panic!("it is refused") };
         let claims = world.claims(&issued.token);
         assert_eq!((&claims["sub"], &claims["aud"]), (&json!(sub), &json!(BANK)));
@@ -542,10 +544,15 @@ async fn a_caller_gets_a_token_for_itself_without_http() {
         (&unknown, Some(GATEWAY), "caller_exited"),
     ];
     for (who, account, reason) in cases {
-        let refused =
-            world.door.issue_for_caller(who, account, wish(&[])).await.err().expect("it is refused");
+        let refused = world
+            .door
+            .issue_for_caller(who, account, wish(&[]), &mut case)
+            .await
+            .err()
+            .expect("it is refused");
         assert_eq!(refused.row().reason, reason);
     }
-    let refused = world.door.issue_for_caller(&who, None, wish(&["x"])).await.err().expect("it is refused");
+    let refused =
+        world.door.issue_for_caller(&who, None, wish(&["x"]), &mut case).await.err().expect("it is refused");
     assert_eq!(refused.row().reason, "token_audience_denied");
 }

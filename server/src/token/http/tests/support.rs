@@ -26,6 +26,7 @@ use tokio::net::UnixStream;
 
 use crate::{
     attest::{Attested, Attestor, Caller, Selector, Workload, Workloads},
+    audit,
     clock::{Clock, SystemClock},
     config::Address,
     handshaker::Attestation,
@@ -312,6 +313,8 @@ impl World {
         let handshakes = Arc::new(Handshakes::default());
         let workloads = workloads(&setting.accounts);
         let attestor = Attestor::new(&workloads, None, Arc::new(SystemClock)).expect("it needs no pods");
+        let none = audit::Settings { output: audit::Output::None, queue_records: 1_000 };
+        let (trail, _) = audit::start(&none, clock.clone()).expect("it starts");
         let door = Door {
             settings: Settings {
                 issuer: US.to_owned(),
@@ -326,6 +329,7 @@ impl World {
             contexts: handshakes.clone(),
             attestation: Arc::new(Attestation { attestor, workloads }),
             verifier: Arc::new(verifier(setting.revoked_account, setting.contact, clock.clone())),
+            trail: trail.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom::new()),
         };
@@ -349,7 +353,7 @@ impl World {
 
     pub(super) fn router(&self, address: &Address, attests: bool) -> Router {
         let hosts = Hosts::of(address, &strings(&["Tokens.Internal", "Doors.Internal:8081"]), attests);
-        router(self.door.clone(), Entrance { attests, hosts })
+        router(self.door.clone(), Entrance { address: address.to_string().into(), attests, hosts })
     }
 
     /// The claims of a token of ours, which must be good.
