@@ -486,8 +486,10 @@ fn a_node_whose_signing_keys_fail_or_do_not_sign_yet_says_so_in_its_status() {
     let keys = door.node.at("state/token-keys");
     fs::rename(&keys, door.node.at("state/away")).expect("it is ours");
     let door = door.again();
-    let (code, stdout, _) = status(&door.node);
-    assert_eq!(code, Some(4), "{stdout}");
+    let stdout = wait_for("its new key", || {
+        let (code, stdout, _) = status(&door.node);
+        (code == Some(4)).then_some(stdout)
+    });
     assert!(
         stdout.contains("signing_key_too_new: no token is issued: the only key of this node signs from "),
         "{stdout}"

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     policy::Key,
     token::{
-        keyring::{Failure, Status as KeyringStatus},
+        keyring::{Failure, KeyStatus, Status as KeyringStatus},
         keys::State,
     },
     verifier::{Certainty, Contact, FileState, Verifier},
@@ -83,7 +83,10 @@ impl Node for Standing {
             uptime: self.clock.since(self.started),
             troubles: [
                 troubles(&state.contact, state.copy_problem.as_deref()),
-                self.signing_keys.as_ref().map(|keys| troubles_of_keys(&keys.status())).unwrap_or_default(),
+                self.signing_keys
+                    .as_ref()
+                    .map(|keys| troubles_of_keys(&keys.status(), now))
+                    .unwrap_or_default(),
             ]
             .concat(),
             files: state.file_states.iter().map(file).collect(),
@@ -111,14 +114,16 @@ fn troubles(contact: &Contact, copy_problem: Option<&str>) -> Vec<Trouble> {
 }
 
 /// What signs counts on where something fails; where nothing signs yet, callers are told when to come again.
-fn troubles_of_keys(status: &KeyringStatus) -> Vec<Trouble> {
+fn troubles_of_keys(status: &KeyringStatus, now: u64) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Some(Failure { code, problem, .. }) = &status.failure {
         let text = format!("{code}: {problem}; it is tried again, and `altsd keys list` tells more");
         troubles.push(Trouble { code: "signing_keys_failing", text });
     }
-    let own = |state| status.keys.iter().filter(|key| key.own).find(move |key| key.state == state);
-    if let (None, Some(next)) = (own(State::Active), own(State::Next)) {
+    let own = |state| status.keys.iter().filter(move |key| key.own && key.state == state);
+    // One that may sign already does so in a moment.
+    let waits = |key: &&KeyStatus| key.published.is_some() && key.signs_from.is_some_and(|from| now < from);
+    if let (None, Some(next)) = (own(State::Active).next(), own(State::Next).find(waits)) {
         let text =
             format!("no token is issued: the only key of this node {}; see `altsd keys list`", next.next);
         troubles.push(Trouble { code: "signing_key_too_new", text });
