@@ -127,6 +127,7 @@ pub(crate) fn check(launch: &Launch) -> Result<Checked, Error> {
     let policy = PolicyFiles::load(launch.policy.files.clone())?;
     store::check(launch.store.as_ref())?;
     launch.token.as_ref().map(tokens::trusted).transpose()?;
+    launch.token.as_ref().map(tokens::check_keys).transpose()?;
     let configured = match &launch.source {
         Source::Configured(configured) => configured,
         Source::Dev { user } => {
@@ -214,19 +215,7 @@ async fn start(
     let verifier = deciding.verifier.clone();
     let handshakes = Arc::new(Semaphore::new(launch.limits.max_handshakes));
     let ready = readiness(keeper.ready(), verifier.clone());
-    let standing = Arc::new(Standing {
-        verifier: verifier.clone(),
-        clock: clock.clone(),
-        engine: deciding.engine,
-        listeners: launch.listeners.iter().map(listener_facts).collect(),
-        handshakes: handshakes.clone(),
-        max_handshakes: launch.limits.max_handshakes,
-        trail: trail.clone(),
-        started_at,
-        started,
-        ready: ready.clone(),
-    });
-    let (health, follow) = health::health(ready).await;
+    let (health, follow) = health::health(ready.clone()).await;
     let contexts = launch.token.as_ref().map(|_| Arc::new(Contexts::default()));
     let shared = Arc::new(Shared {
         current: current.clone(),
@@ -235,7 +224,7 @@ async fn start(
         clock: clock.clone(),
         trail: trail.clone(),
         random: random(),
-        handshakes,
+        handshakes: handshakes.clone(),
         handshakes_of: places(launch),
         unknown_of: Shares::new(launch.limits.max_handshakes_per_caller),
         timeouts: Timeouts { handshake: launch.limits.handshake_timeout, idle: launch.limits.idle_timeout },
@@ -249,7 +238,7 @@ async fn start(
             &launch.limits,
             Beside {
                 attestation,
-                verifier,
+                verifier: verifier.clone(),
                 ledger: deciding.ledger.clone(),
                 key_records: deciding.key_records,
                 store: deciding.store.clone(),
@@ -262,7 +251,21 @@ async fn start(
         )?),
         _ => None,
     };
+    let signing_keys = tokens.as_ref().map(|tokens| tokens.keyring.clone() as Arc<dyn admin::SigningKeys>);
     if let Some(settings) = &launch.admin {
+        let standing = Arc::new(Standing {
+            verifier,
+            clock: clock.clone(),
+            engine: deciding.engine,
+            listeners: launch.listeners.iter().map(listener_facts).collect(),
+            handshakes,
+            max_handshakes: launch.limits.max_handshakes,
+            trail: trail.clone(),
+            signing_keys: signing_keys.clone(),
+            started_at,
+            started,
+            ready,
+        });
         let operators = admin::operators(settings);
         let limits = admin::limits(&operators);
         let services = admin::services(admin::Parts {
@@ -274,7 +277,7 @@ async fn start(
             decisions: standing.clone(),
             node: standing,
             trail,
-            signing_keys: tokens.as_ref().map(|tokens| tokens.keyring.clone() as Arc<dyn admin::SigningKeys>),
+            signing_keys,
             stopped: stopped.clone(),
         });
         opened.push((admin::open(settings)?, services, limits));

@@ -5,8 +5,8 @@ mod support;
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::net::UnixStream,
     os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     process::Stdio,
 };
 
@@ -496,9 +496,69 @@ fn after_an_emergency_only_tokens_of_the_new_key_count() {
     assert_eq!(code, Some(0), "{stderr}");
     let minted = door.mint(&[]);
     assert_ne!(kid(&stolen), kid(&minted));
+    let log = door.node.log();
+    for done in [
+        format!("called for signing-keys/{}", kid(&minted)),
+        format!("withdrawn signing-keys/{}", kid(&stolen)),
+    ] {
+        assert!(log.contains(&format!("an operator has {done} uid={}", geteuid())), "{log}");
+    }
     assert!(!door.is_active(&stolen) && door.is_active(&minted));
     assert_eq!(door.token(&["verify", "--audience", CART], &stolen).0, Some(1));
     let door = door.again();
     assert!(!door.is_active(&stolen) && door.is_active(&minted));
     assert_eq!(kid(&minted), kid(&door.mint(&[])));
+}
+
+#[test]
+fn validate_reads_the_signing_keys_as_a_start_does() {
+    let door = Door::open();
+    let kid = kid(&door.mint(&[]));
+    let configuration = door.node.at("altsd.toml");
+    let validate = || {
+        let mut command = door.node.command(&["validate"]);
+        command.arg("--config").arg(&configuration);
+        output(command)
+    };
+    assert_eq!(validate().0, Some(0), "{}", validate().2);
+    let file = door.node.at("state/token-keys").join(format!("{kid}.json"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let (code, _, stderr) = validate();
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(
+        stderr.contains(&format!(
+            "has mode 0644, and others may not get at it; run: chmod 600 {}",
+            file.display()
+        )),
+        "{stderr}"
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let text = fs::read_to_string(&configuration).expect("it is there");
+    let imported = format!("{text}\n[token.keys]\nprivate_key = \"none.pem\"\n");
+    fs::write(&configuration, imported).expect("there is room");
+    let (code, _, stderr) = validate();
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.contains("none.pem cannot be read: "), "{stderr}");
+}
+
+#[test]
+fn a_node_whose_signing_keys_fail_or_do_not_sign_yet_says_so_in_its_status() {
+    let door = Door::open();
+    let status = |node: &Node| node.ask(&["status"]);
+    assert_eq!(status(&door.node).0, Some(0), "{}", status(&door.node).1);
+    // The store knows of keys that this node does not have any more, and so verifiers may know those alone.
+    let keys = door.node.at("state/token-keys");
+    fs::rename(&keys, door.node.at("state/away")).expect("it is ours");
+    let door = door.again();
+    let stdout = wait_for("its new key", || {
+        let (code, stdout, _) = status(&door.node);
+        (code == Some(4)).then_some(stdout)
+    });
+    assert!(
+        stdout.contains("signing_key_too_new: no token is issued: the only key of this node signs from "),
+        "{stdout}"
+    );
+    let (code, stdout, stderr) = door.node.ask(&["keys", "rotate", "--emergency"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(status(&door.node).0, Some(0), "{}", status(&door.node).1);
 }

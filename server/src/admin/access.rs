@@ -41,6 +41,11 @@ impl Operator {
         self.0
     }
 
+    /// Logs what was done to what no store numbers.
+    pub(super) fn did_here(&self, what: &str, resource: &str) {
+        tracing::info!(uid = self.0, resource, "an operator has {what} {resource}");
+    }
+
     /// Logs what was done.
     pub(super) fn did(&self, what: &str, resource: &str, revision: Revision) {
         tracing::info!(uid = self.0, resource, revision = revision.0, "an operator has {what} {resource}");

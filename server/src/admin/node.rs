@@ -11,12 +11,17 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     decisions::{Decided, Decisions},
+    signing_keys::SigningKeys,
     status::{FileFacts, ListenerFacts, Node, NodeFacts, StoreFacts, Trouble},
 };
 use crate::{
     audit::Trail,
     clock::Clock,
     policy::Key,
+    token::{
+        keyring::{Failure, KeyStatus, Status as KeyringStatus},
+        keys::State,
+    },
     verifier::{Certainty, Contact, FileState, Verifier},
 };
 
@@ -31,6 +36,8 @@ pub(crate) struct Standing {
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) max_handshakes: usize,
     pub(crate) trail: Trail,
+    /// None where the token door is shut.
+    pub(crate) signing_keys: Option<Arc<dyn SigningKeys>>,
     /// Seconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) started: Instant,
@@ -74,7 +81,14 @@ impl Node for Standing {
             started_at: self.started_at,
             ready: *self.ready.borrow(),
             uptime: self.clock.since(self.started),
-            troubles: troubles(&state.contact, state.copy_problem.as_deref()),
+            troubles: [
+                troubles(&state.contact, state.copy_problem.as_deref()),
+                self.signing_keys
+                    .as_ref()
+                    .map(|keys| troubles_of_keys(&keys.status(), now))
+                    .unwrap_or_default(),
+            ]
+            .concat(),
             files: state.file_states.iter().map(file).collect(),
             store: self.engine.map(|engine| store(engine, &state.contact, now, self.verifier.max_offline())),
             listeners: self.listeners.clone(),
@@ -95,6 +109,24 @@ fn troubles(contact: &Contact, copy_problem: Option<&str>) -> Vec<Trouble> {
     if let Some(problem) = copy_problem {
         let text = format!("the store is not copied to this node: {problem}");
         troubles.push(Trouble { code: "store_copy_failing", text });
+    }
+    troubles
+}
+
+/// What signs counts on where something fails; where nothing signs yet, callers are told when to come again.
+fn troubles_of_keys(status: &KeyringStatus, now: u64) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    if let Some(Failure { code, problem, .. }) = &status.failure {
+        let text = format!("{code}: {problem}; it is tried again, and `altsd keys list` tells more");
+        troubles.push(Trouble { code: "signing_keys_failing", text });
+    }
+    let own = |state| status.keys.iter().filter(move |key| key.own && key.state == state);
+    // One that may sign already does so in a moment.
+    let waits = |key: &&KeyStatus| key.published.is_some() && key.signs_from.is_some_and(|from| now < from);
+    if let (None, Some(next)) = (own(State::Active).next(), own(State::Next).find(waits)) {
+        let text =
+            format!("no token is issued: the only key of this node {}; see `altsd keys list`", next.next);
+        troubles.push(Trouble { code: "signing_key_too_new", text });
     }
     troubles
 }

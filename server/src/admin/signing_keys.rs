@@ -13,6 +13,7 @@ use tonic::{Code, Request, Response, Status as RpcStatus};
 
 use self::resource::{PREFIX, kid, message, unreadable};
 use super::{
+    access::Operator,
     page,
     refusal::{by_store, refuse},
 };
@@ -75,9 +76,21 @@ impl Service {
 
     fn changed(
         &self,
+        operator: &Operator,
         changed: Result<Changed, ChangeError>,
     ) -> Result<Response<ChangedSigningKeys>, RpcStatus> {
-        let Changed { key, withdrawn } = changed.map_err(|error| refused(&error))?;
+        let Changed { key, withdrawn } = changed.map_err(|error| {
+            if let ChangeError::NotTold { withdrawn, .. } = &error {
+                operator.did_here("withdrawn", withdrawn);
+            }
+            refused(&error)
+        })?;
+        if let Some(key) = &key {
+            operator.did_here("called for", &message(key).name);
+        }
+        for key in &withdrawn {
+            operator.did_here("withdrawn", &message(key).name);
+        }
         Ok(Response::new(ChangedSigningKeys {
             signing_key: key.as_ref().map(message),
             withdrawn: withdrawn.iter().map(message).collect(),
@@ -123,7 +136,8 @@ impl SigningKeysService for Service {
         request: Request<RotateSigningKeyRequest>,
     ) -> Result<Response<ChangedSigningKeys>, RpcStatus> {
         let keys = self.keys()?;
-        self.changed(keys.rotate(request.get_ref().emergency).await)
+        let operator = Operator::of(request.extensions());
+        self.changed(&operator, keys.rotate(request.get_ref().emergency).await)
     }
 
     async fn retire_signing_key(
@@ -133,7 +147,8 @@ impl SigningKeysService for Service {
         let keys = self.keys()?;
         let kid = kid(&request.get_ref().name)
             .map_err(|problem| refuse(Code::InvalidArgument, "name_invalid", &problem))?;
-        self.changed(keys.retire(kid).await)
+        let operator = Operator::of(request.extensions());
+        self.changed(&operator, keys.retire(kid).await)
     }
 }
 

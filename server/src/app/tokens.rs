@@ -95,6 +95,11 @@ pub(super) fn trusted(settings: &TokenSettings) -> Result<Vec<IssuerSettings>, I
     settings.issuers.iter().map(IssuerSettings::of).collect()
 }
 
+/// Reads the signing keys that there are, and the file of one. Makes nothing. Blocks.
+pub(super) fn check_keys(settings: &TokenSettings) -> Result<(), keyring::Error> {
+    keyring::check(&key_settings(settings))
+}
+
 fn key_settings(settings: &TokenSettings) -> KeySettings {
     let keys = &settings.keys;
     KeySettings {

@@ -28,6 +28,11 @@ pub(crate) enum Error {
          `[admin] address = \"{address}\"` in its configuration?"
     )]
     NoAdmin { address: String, problem: String },
+    #[error(
+        "the admin socket {address} lets this user not in: {problem}; ask as root or as the user that altsd runs as, or \
+         have `uids` of [admin] name it"
+    )]
+    AdminDenied { address: String, problem: String },
     #[error("altsd at {address} refuses: {problem}")]
     Refused { address: String, problem: String },
     #[error(
@@ -109,11 +114,13 @@ pub(super) async fn admin(address: &str, timeout: Duration) -> Result<Channel, E
         return Err(invalid());
     }
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| invalid())?;
-    endpoint
-        .connect_timeout(timeout)
-        .connect()
-        .await
-        .map_err(|error| Error::NoAdmin { address: address.to_owned(), problem: deepest(&error) })
+    endpoint.connect_timeout(timeout).connect().await.map_err(|error| {
+        let (address, problem) = (address.to_owned(), deepest(&error));
+        match is_denied(&error) {
+            true => Error::AdminDenied { address, problem },
+            false => Error::NoAdmin { address, problem },
+        }
+    })
 }
 
 /// The answer to a call, or none in time.
@@ -125,6 +132,18 @@ pub(super) async fn answer<T>(
     let silent = |_| Error::Silent { address: address.to_owned(), seconds: timeout.as_secs() };
     let answer = tokio::time::timeout(timeout, call).await.map_err(silent)?;
     Ok(answer.map(Response::into_inner))
+}
+
+/// Whether the mode of a socket's file, or of a directory above it, is the cause.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().map(std::io::Error::kind) == Some(std::io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause: the outer ones only say that there is an inner one.

@@ -132,7 +132,9 @@ impl Error {
     /// What the process exits with: 78 is `EX_CONFIG` of sysexits.h, 2 is what clap gives for wrong arguments.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::App(app::Error::Config(_)) | Self::Policy(policy::Error::Config(_)) => 78,
+            Self::Config(_)
+            | Self::App(app::Error::Config(_) | app::Error::TokenIssuers(_) | app::Error::TokenKeys(_))
+            | Self::Policy(policy::Error::Config(_)) => 78,
             Self::Run(error) => error.exit_code(),
             Self::Exec(error) => error.exit_code(),
             Self::App(_)

@@ -100,7 +100,11 @@ pub(crate) trait Observe: Send + Sync {
 pub(crate) enum ChangeError {
     #[error("no key of this fleet has the id {kid}; `altsd keys list` shows them")]
     Unknown { kid: String },
-    #[error("{path} holds no other key than before; put the next one there, and then rotate", path = path.display())]
+    #[error(
+        "{path} holds no other key than before; put the next one there, and then rotate; if it is next already, and the one \
+         that signs is stolen: altsd keys retire",
+        path = path.display()
+    )]
     SameFile { path: PathBuf },
     #[error("the key {kid} in {path} was used before and taken out of use; put another one there", path = path.display())]
     UsedUp { path: PathBuf, kid: String },
@@ -163,6 +167,15 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring").finish_non_exhaustive()
     }
+}
+
+/// Reads the keys of this node as a start does, and makes nothing. Blocks.
+pub(crate) fn check(settings: &KeySettings) -> Result<(), Error> {
+    files::check(settings.state_directory.as_deref())?;
+    if let Some(path) = &settings.private_key {
+        files::import(path, settings.algorithm)?;
+    }
+    Ok(())
 }
 
 impl Keyring {

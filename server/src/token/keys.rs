@@ -246,7 +246,7 @@ impl Reason {
     /// As it stands in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::First => "there is no key",
+            Self::First => "there was none",
             Self::Replacement => "the one before was withdrawn",
             Self::Age => "the active key is old, or will be soon",
             Self::Asked => "an operator asked for it",

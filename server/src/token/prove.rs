@@ -136,7 +136,7 @@ impl Door {
             None => Ok(()),
             Some(RevokedBy::Token) => Err(TokenError::proof(part, "token_revoked", "the token is revoked")),
             Some(RevokedBy::Subject) => {
-                Err(TokenError::proof(part, "subject_revoked", "whom it is of is revoked"))
+                Err(TokenError::proof(part, "subject_revoked", "its subject is revoked"))
             }
         }
     }

@@ -74,6 +74,7 @@ pub(super) fn parts(verifier: Arc<Verifier>, store: Option<Arc<dyn Store>>, fake
         handshakes: Arc::new(Semaphore::new(3)),
         max_handshakes: 5,
         trail: trail.clone(),
+        signing_keys: None,
         started_at: NOW - 60,
         started: Stopped.monotonic(),
         ready: tokio::sync::watch::channel(true).1,

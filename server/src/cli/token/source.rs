@@ -20,9 +20,10 @@ const MAX_READ: u64 = 64 * 1024;
 pub(super) struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the white space off that files end with.
+    /// Takes the white space off that files end with, and the word before it in a header of HTTP.
     pub(super) fn new(text: &str) -> Self {
-        Self(Zeroizing::new(text.trim().to_owned()))
+        let text = text.trim();
+        Self(Zeroizing::new(text.strip_prefix("Bearer ").unwrap_or(text).trim().to_owned()))
     }
 
     /// The text, for what sends or reads it.

@@ -5,8 +5,8 @@ use hyper::{HeaderMap, Uri, header};
 
 use crate::{config::Address, token::error::TokenError};
 
-/// The name that programs know the metadata server of a machine by.
-const METADATA: &str = "metadata.google.internal";
+/// The names that programs know the metadata server of a machine by: gRPC core ends it with a dot.
+const METADATA: [&str; 2] = ["metadata.google.internal", "metadata.google.internal."];
 
 /// The host names of one listener.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl Hosts {
     pub(crate) fn of(address: &Address, further: &[String], attests: bool) -> Self {
         let mut names = vec!["localhost".to_owned()];
         names.extend(further.iter().map(|name| without_port(name).to_ascii_lowercase()));
-        names.extend(attests.then(|| METADATA.to_owned()));
+        names.extend(METADATA.iter().filter(|_| attests).map(|name| (*name).to_owned()));
         let or_none = match address {
             Address::Unix { .. } => true,
             Address::Tcp(address) if address.is_ipv6() => {

@@ -105,6 +105,16 @@ impl KeyFiles {
     }
 }
 
+/// Reads all keys that there are, and makes no directory.
+pub(super) fn check(state_directory: Option<&Path>) -> Result<(), Error> {
+    let Some(path) = state_directory.map(|path| path.join(DIRECTORY)) else { return Ok(()) };
+    // What is not there is made at the start.
+    if path.try_exists().unwrap_or(true) {
+        KeyFiles(Some(StateDirectory::open(&path, false)?)).load()?;
+    }
+    Ok(())
+}
+
 /// Reads the key that an operator has put into a file, PKCS#8 in PEM.
 pub(super) fn import(path: &Path, algorithm: Algorithm) -> Result<Private, Error> {
     let text = secret(path).map_err(|problem| {

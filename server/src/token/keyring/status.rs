@@ -67,6 +67,11 @@ impl KeyStatus {
 pub(super) fn keys(own: &[Held], fleet: &Fleet, node: &str, settings: &Settings) -> Vec<KeyStatus> {
     let is_own = |kid: &str| own.iter().any(|held| held.kid() == kid);
     let mut keys: Vec<_> = own.iter().map(|held| of_own(held, node, settings)).collect();
+    if !keys.iter().any(|key| key.state == State::Active) {
+        for key in keys.iter_mut().filter(|key| key.state == State::Next && key.published.is_some()) {
+            key.next = soon(key.signs_from);
+        }
+    }
     keys.extend(fleet.foreign(is_own).map(of_other));
     keys.sort_by(|one, other| one.kid.cmp(&other.kid));
     keys

@@ -256,6 +256,8 @@ async fn only_hosts_of_the_listener_are_answered_for() {
         ("[::1]", [421, 421, 200]),
         ("::1", [421, 421, 421]),
         ("metadata.google.internal", [200, 421, 200]),
+        ("metadata.google.internal.", [200, 421, 200]),
+        ("metadata.google.internal..", [421, 421, 421]),
         ("", [200, 400, 400]),
         ("evil.example", [421, 421, 421]),
         ("evil.example:8081", [421, 421, 421]),
