@@ -71,7 +71,7 @@ async fn rotate(names: &[&str], rotations: usize) {
     let (mut signed, mut checked) = (vec![BTreeSet::new(); nodes.len()], 0);
     let (mut heard, mut restarts) = (0, 0);
     while signed.iter().any(|kids| kids.len() <= rotations) {
-        clock.pass(1 + dice.below(300));
+        clock.pass(1 + dice.below(600));
         let now = clock.seconds();
         for at in 0..nodes.len() {
             match dice.below(40) {
@@ -115,7 +115,7 @@ async fn rotate(names: &[&str], rotations: usize) {
         }
     }
     assert!(checked > rotations * 20 && restarts > rotations / 20, "{checked} tokens, {restarts} restarts");
-    assert!(nodes.iter().all(|node| node.published().len() <= 4 * nodes.len()), "sets do not grow");
+    assert!(nodes.iter().all(|node| node.published().len() <= 5 * nodes.len()), "sets do not grow");
 }
 
 #[tokio::test]
