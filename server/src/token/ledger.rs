@@ -1,7 +1,7 @@
 //! Tokens and subjects that count no more, and tokens that count once. All of it is in the store, so that it holds on
 //! every node; what is revoked is followed, and read here without asking anybody.
 //!
-//! [`split`] divides what the store says, [`start`] follows the part that is of tokens, and [`Ledger`] answers.
+//! [`split()`] divides what the store says, [`start`] follows the part that is of tokens, and [`Ledger`] answers.
 
 mod follower;
 pub(crate) mod kinds;
@@ -56,7 +56,7 @@ pub(crate) type KeyRecords = Arc<BTreeMap<String, Entry>>;
 pub(crate) struct Parts {
     /// Where revocations and uses are written, if there is a store.
     pub(crate) store: Option<Arc<dyn Store>>,
-    /// What it says of tokens: one side of [`split`].
+    /// What it says of tokens: one side of [`split()`].
     pub(crate) updates: Option<mpsc::Receiver<Update>>,
     /// How long its last word counts when it is not heard of; for ever, if nothing.
     pub(crate) max_offline: Option<Duration>,
