@@ -193,7 +193,7 @@ impl Keyring {
             .map(|path| files::import(path, settings.algorithm))
             .transpose()?;
         if let Some(warning) = settings.rules().warning() {
-            tracing::warn!(code = "publish_ahead_short", "{warning}");
+            tracing::warn!(reason = "publish_ahead_short", "{warning}");
         }
         let verifier_cache = settings.verifier_cache;
         let shared = Arc::new(Shared {

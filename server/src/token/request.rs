@@ -7,6 +7,8 @@ mod body;
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use self::body::{Parameter, Sent};
 
 /// The grant type of token exchange.
@@ -24,7 +26,7 @@ const MAX_TARGET: usize = 2 << 10;
 const MAX_TARGETS: usize = 16;
 
 /// A request for a token.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ExchangeRequest {
     /// What proves whom the token shall be about.
     pub(crate) subject: Presented,
@@ -38,15 +40,15 @@ pub(crate) struct ExchangeRequest {
 }
 
 /// A proof as it was presented.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Presented {
     pub(crate) kind: TokenKind,
     pub(crate) token: Token,
 }
 
-/// The text of a token: never empty, at most 16 KiB of visible ASCII. It shows nothing of itself.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(String);
+/// The text of a token: never empty, at most 16 KiB of visible ASCII. It shows nothing of itself, and is wiped when it is
+/// dropped; the buffers that it came in are not.
+pub(crate) struct Token(Zeroizing<String>);
 
 impl Token {
     /// Reads a token; whitespace around it is none of it.
@@ -61,7 +63,7 @@ impl Token {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(RequestProblem::Characters { name });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
     /// The text, for who verifies it.

@@ -456,7 +456,7 @@ impl Task {
         match (&before, &self.failure) {
             (before, Some(failure)) if before.as_ref().map(|before| before.code) != Some(failure.code) => {
                 tracing::warn!(
-                    code = failure.code,
+                    reason = failure.code,
                     "the signing keys are not as they should be, and those in use stay in use: {}",
                     failure.problem
                 );
