@@ -1,0 +1,1 @@
+//! One DoHandshake RPC.

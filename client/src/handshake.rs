@@ -1,0 +1,1 @@
+//! Carries a handshake between a byte stream and the handshaker.

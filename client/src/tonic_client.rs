@@ -1,0 +1,1 @@
+//! The connector as tonic and hyper take it.

@@ -1,0 +1,1 @@
+//! Accepted connections as tonic takes them, and who made them.

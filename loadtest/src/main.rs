@@ -1,0 +1,3 @@
+//! A load tester for ALTS handshakers, token endpoints and connections.
+
+fn main() {}
