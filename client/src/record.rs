@@ -24,3 +24,6 @@ pub enum Side {
     /// The end that accepts.
     Server,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,16 @@
 //! The only file of this crate that names `ring`.
 
+use ring::{
+    aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hmac,
+};
 use zeroize::Zeroizing;
 
-use super::RecordError;
+use super::{
+    RecordError,
+    counter::{COUNTER_LEN, FrameNumber},
+    frame::TAG_LEN,
+};
 
 /// A record protocol that this crate speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,4 +72,109 @@ impl RecordKey {
         })?;
         Ok(Self { protocol, bytes: Zeroizing::new(key.to_vec()) })
     }
+}
+
+/// Bytes of the key that other keys are derived from. What follows it in a key is the mask of the nonces.
+const KDF_KEY_LEN: usize = 32;
+const AES_KEY_LEN: usize = 16;
+
+/// The end of what a key is derived from, so that it is not the counter alone.
+const KDF_SUFFIX: u8 = 1;
+
+/// Seals or opens frames, one after the other.
+pub(super) struct Crypter(Scheme);
+
+// What ring keeps of a key (the round keys of the AES key in use) is not wiped: ring offers no way to. What all keys
+// are derived from is, so that what stays in memory opens 2^16 frames at most; with GMAC_128 there is one key.
+enum Scheme {
+    Rekey {
+        kdf_key: Zeroizing<[u8; KDF_KEY_LEN]>,
+        nonce_mask: Zeroizing<[u8; COUNTER_LEN]>,
+        /// The key in use and what it was derived for.
+        current: Option<([u8; 6], LessSafeKey)>,
+    },
+    Gmac(LessSafeKey),
+}
+
+impl Crypter {
+    pub(super) fn new(key: &RecordKey) -> Self {
+        Self(match key.protocol {
+            RecordProtocol::GcmAes128Rekey => {
+                let mut kdf_key = Zeroizing::new([0; KDF_KEY_LEN]);
+                let mut nonce_mask = Zeroizing::new([0; COUNTER_LEN]);
+                // A `RecordKey` has as many bytes as its protocol wants.
+                kdf_key.copy_from_slice(&key.bytes[..KDF_KEY_LEN]);
+                nonce_mask.copy_from_slice(&key.bytes[KDF_KEY_LEN..]);
+                Scheme::Rekey { kdf_key, nonce_mask, current: None }
+            }
+            RecordProtocol::Gmac128 => Scheme::Gmac(aes_key(&key.bytes)),
+        })
+    }
+
+    /// Seals `payload` in place and returns its tag.
+    pub(super) fn seal(&mut self, number: &FrameNumber, payload: &mut [u8]) -> [u8; TAG_LEN] {
+        let sealed = match &mut self.0 {
+            Scheme::Rekey { kdf_key, nonce_mask, current } => {
+                let key = key_of(number, kdf_key, current);
+                key.seal_in_place_separate_tag(masked(number, nonce_mask), Aad::empty(), payload)
+            }
+            Scheme::Gmac(key) => key.seal_in_place_separate_tag(plain(number), Aad::from(payload), &mut []),
+        };
+        let tag = sealed.expect("a frame is shorter than the 64 GiB that GCM takes");
+        tag.as_ref().try_into().expect("a GCM tag has 16 bytes")
+    }
+
+    /// Opens the payload and tag that `sealed` is, in place; the payload stays at its front.
+    ///
+    /// # Errors
+    /// [`RecordError::NotAuthentic`]. Nothing of use is left in `sealed` then.
+    pub(super) fn open(&mut self, number: &FrameNumber, sealed: &mut [u8]) -> Result<(), RecordError> {
+        let opened = match &mut self.0 {
+            Scheme::Rekey { kdf_key, nonce_mask, current } => {
+                let key = key_of(number, kdf_key, current);
+                key.open_in_place(masked(number, nonce_mask), Aad::empty(), sealed)
+            }
+            Scheme::Gmac(key) => {
+                let at = sealed.len().checked_sub(TAG_LEN).ok_or(RecordError::NotAuthentic)?;
+                let (payload, tag) = sealed.split_at_mut(at);
+                key.open_in_place(plain(number), Aad::from(payload), tag)
+            }
+        };
+        opened.map(drop).map_err(|_| RecordError::NotAuthentic)
+    }
+}
+
+/// The AES key for this frame: the one in use, or the next, derived now.
+fn key_of<'a>(
+    number: &FrameNumber,
+    kdf_key: &[u8; KDF_KEY_LEN],
+    current: &'a mut Option<([u8; 6], LessSafeKey)>,
+) -> &'a LessSafeKey {
+    let epoch = number.epoch();
+    if current.as_ref().is_some_and(|(of, _)| *of != epoch) {
+        *current = None;
+    }
+    &current.get_or_insert_with(|| (epoch, derive(kdf_key, epoch))).1
+}
+
+fn derive(kdf_key: &[u8; KDF_KEY_LEN], epoch: [u8; 6]) -> LessSafeKey {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, kdf_key));
+    context.update(&epoch);
+    context.update(&[KDF_SUFFIX]);
+    aes_key(&context.sign().as_ref()[..AES_KEY_LEN])
+}
+
+/// Of 16 bytes.
+fn aes_key(bytes: &[u8]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_128_GCM, bytes).expect("a key of AES-128 has 16 bytes"))
+}
+
+fn masked(number: &FrameNumber, mask: &[u8; COUNTER_LEN]) -> Nonce {
+    let mut nonce = *number.bytes();
+    nonce.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    Nonce::assume_unique_for_key(nonce)
+}
+
+fn plain(number: &FrameNumber) -> Nonce {
+    Nonce::assume_unique_for_key(*number.bytes())
 }
