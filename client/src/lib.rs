@@ -11,6 +11,7 @@
 pub mod record;
 
 mod accept;
+mod address;
 mod auth_info;
 mod connect;
 mod conversation;
@@ -27,7 +28,7 @@ mod tonic_server;
 pub use accept::AltsAcceptor;
 pub use auth_info::{AltsAuthInfo, SecurityLevel};
 pub use connect::AltsConnector;
-pub use error::{AddressError, Error};
+pub use error::{AddressError, Error, RefusedBy, RpcVersions, WaitingFor};
 pub use handshaker::{Handshaker, HandshakerBuilder};
 pub use record::Side;
 pub use stream::AltsStream;
