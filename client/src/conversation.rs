@@ -138,3 +138,81 @@ fn in_bytes(request: &ReqOneof) -> usize {
         ReqOneof::Next(next) => next.in_bytes.len(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(code: u32, bytes_consumed: u32) -> HandshakerResp {
+        HandshakerResp {
+            out_frames: b"out".to_vec(),
+            bytes_consumed,
+            result: Some(HandshakerResult::default()),
+            status: Some(HandshakerStatus { code, details: "a: b".to_owned() }),
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_status_or_with_more_bytes_than_were_sent_breaks_the_contract() {
+        let cases = [
+            (HandshakerResp { status: None, ..response(0, 0) }, 5, "status is missing"),
+            (response(0, 6), 5, "bytes_consumed is 6, the request had 5 bytes"),
+            (response(0, 1), 0, "bytes_consumed is 1, the request had 0 bytes"),
+            (response(0, u32::MAX), 5, "bytes_consumed is 4294967295, the request had 5 bytes"),
+        ];
+        for (response, sent, expected) in cases {
+            let error = judge(response, sent).expect_err(expected);
+            assert_eq!(error.to_string(), format!("the handshaker broke its contract: {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_response_says_how_much_is_used_up_and_whether_the_handshake_is_done() {
+        for (consumed, sent) in [(0, 0), (0, 5), (3, 5), (5, 5)] {
+            let done = judge(response(0, consumed), sent).expect("it is good");
+            assert_eq!((done.consumed, &*done.out_frames), (consumed as usize, &b"out"[..]));
+            assert!(matches!(done.outcome, Outcome::Done(_)), "{done:?}");
+            let open = HandshakerResp { result: None, ..response(0, consumed) };
+            let open = judge(open, sent).expect("it is good");
+            assert!(matches!(open.outcome, Outcome::Open), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_none_the_less_one_for_having_a_result() {
+        for (code, expected) in
+            [(7, Code::PermissionDenied), (16, Code::Unauthenticated), (99, Code::Unknown)]
+        {
+            let answer = judge(response(code, 99), 5).expect("it is a refusal");
+            assert_eq!(answer.out_frames, b"out", "they are for the peer");
+            let Outcome::Failed(Error::Refused { code, details, relayed }) = answer.outcome else {
+                panic!("{code} is a failure")
+            };
+            assert_eq!((code, &*details, relayed), (expected, "a: b", false));
+        }
+        let answer = judge(response(u32::MAX, 0), 0).expect("it is a refusal");
+        assert!(matches!(answer.outcome, Outcome::Failed(Error::Refused { code: Code::Unknown, .. })));
+    }
+
+    #[test]
+    fn what_the_peer_has_told_is_told_from_what_this_sides_handshaker_says() {
+        let told = "peer_alert: the peer gave up with alert access_denied";
+        for (details, expected) in [(told, true), ("peer_alerted: a", false), ("a: peer_alert: b", false)] {
+            let Error::Refused { relayed, .. } = refused(Code::Aborted, details) else { panic!("{details}") };
+            assert_eq!(relayed, expected, "{details}");
+        }
+    }
+
+    #[test]
+    fn a_status_with_a_cause_is_no_refusal() {
+        let lost =
+            |status: Status| Error::HandshakerLost { address: "here".to_owned(), source: status.into() };
+        let said = failed(Status::unavailable("a: b"), lost);
+        assert!(matches!(said, Error::Refused { code: Code::Unavailable, .. }), "{said}");
+        let broken = failed(Status::from_error(Box::new(std::io::Error::other("reset"))), lost);
+        assert_eq!(
+            broken.to_string(),
+            "the connection to the handshaker here broke during the handshake: reset"
+        );
+    }
+}

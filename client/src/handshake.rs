@@ -146,3 +146,6 @@ async fn send<IO: AsyncWrite + Unpin>(io: &mut IO, frames: &[u8]) -> Result<(), 
     io.write_all(frames).await.map_err(Error::of_connection)?;
     io.flush().await.map_err(Error::of_connection)
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,6 @@ fn rpc_versions(versions: Option<RpcProtocolVersions>) -> Result<RpcVersions, Er
         Err(Error::RpcVersions { peer, own: RpcVersions { max: own, min: own } })
     }
 }
+
+#[cfg(test)]
+mod tests;
