@@ -134,6 +134,26 @@ fn frames_at_each_boundary_are_those_of_another_library() {
     }
 }
 
+/// From one end that makes both, so that it is the change that is looked at: of the key, and of all bytes of the counter.
+#[test]
+fn frames_on_both_sides_of_a_boundary_are_those_of_another_library() {
+    let mut pairs = 0;
+    for (protocol, side, number, first) in BOUNDARIES {
+        let next = |row: &&(RecordProtocol, Side, u64, &str)| {
+            (row.0, row.1) == (protocol, side) && number.checked_add(1) == Some(row.2)
+        };
+        let Some((.., second)) = BOUNDARIES.iter().find(next) else { continue };
+        let (mut sealer, mut opener) = (sealer(protocol, side, number), opener(protocol, side, number));
+        for expected in [first, second] {
+            let mut made = frame(&mut sealer, b"boundary");
+            assert_eq!(hex::encode(&made), expected, "{side:?} {number}");
+            assert_eq!(opener.open(&mut made), Ok(8..16), "{side:?} {number}");
+        }
+        pairs += 1;
+    }
+    assert_eq!(pairs, 20);
+}
+
 #[test]
 fn frames_of_each_size_are_those_of_another_library() {
     for (protocol, len, header, tag) in SIZES {
