@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::{
-    AltsAuthInfo, Error, Handshaker,
+    AltsAuthInfo, Error, Handshaker, Side,
     conversation::{Conversation, Outcome},
     error::WaitingFor,
     established::Established,
@@ -87,15 +87,22 @@ impl Terms {
         *waiting_for = WaitingFor::Handshaker;
         let first = start.request(self.max_frame_size, input.pending());
         let (mut conversation, mut answer) = Conversation::open(&self.handshaker, first).await?;
+        let mut has_sent = false;
         let (result, last_frames) = loop {
             let leads_on = input.consume(answer.consumed);
             match answer.outcome {
                 Outcome::Open => {}
                 Outcome::Done(result) => break (result, answer.out_frames),
-                Outcome::Failed(error) => return Err(Failure { error, farewell: answer.out_frames }),
+                Outcome::Failed(error) => {
+                    // A client is done when it has had the server's flight, and would read on as records.
+                    let may_be_done = side == Side::Server && has_sent;
+                    let farewell = if may_be_done { Vec::new() } else { answer.out_frames };
+                    return Err(Failure { error, farewell });
+                }
             }
             *waiting_for = WaitingFor::Peer;
             send(io, &answer.out_frames).await?;
+            has_sent |= !answer.out_frames.is_empty();
             if !leads_on {
                 input.read(io).await?;
             }

@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// What a scripted handshaker does when a request has come.
 #[derive(Clone)]
 enum Reply {
-    Say(HandshakerResp),
+    Say(Box<HandshakerResp>),
     /// Ends the RPC with this status.
     Fail(Code, &'static str),
     /// Ends the RPC with OK.
@@ -89,7 +89,7 @@ impl Scripted {
             };
             self.asked.lock().expect("no test has panicked").push(in_bytes);
             let response = match replies.next().expect("the script goes on") {
-                Say(response) => Ok(response.clone()),
+                Say(response) => Ok((**response).clone()),
                 Fail(code, details) => Err(Status::new(*code, *details)),
                 End => return,
                 Silence => {
@@ -140,7 +140,7 @@ fn response(out_frames: &[u8], bytes_consumed: u32) -> HandshakerResp {
 }
 
 fn say(out_frames: &[u8], bytes_consumed: u32) -> Reply {
-    Say(response(out_frames, bytes_consumed))
+    Say(Box::new(response(out_frames, bytes_consumed)))
 }
 
 fn done(out_frames: &[u8], bytes_consumed: u32) -> Reply {
@@ -158,12 +158,12 @@ fn done(out_frames: &[u8], bytes_consumed: u32) -> Reply {
         peer_rpc_versions: Some(RpcProtocolVersions { max_rpc_version: version, min_rpc_version: version }),
         ..Default::default()
     };
-    Say(HandshakerResp { result: Some(result), ..response(out_frames, bytes_consumed) })
+    Say(Box::new(HandshakerResp { result: Some(result), ..response(out_frames, bytes_consumed) }))
 }
 
 fn failure(code: u32, details: &str, out_frames: &[u8]) -> Reply {
     let status = Some(HandshakerStatus { code, details: details.to_owned() });
-    Say(HandshakerResp { status, ..response(out_frames, 0) })
+    Say(Box::new(HandshakerResp { status, ..response(out_frames, 0) }))
 }
 
 /// A connection of which the peer has sent these bytes already.
@@ -186,7 +186,7 @@ async fn heard(mut peer: DuplexStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_broken_contract_ends_the_handshake_and_the_connection() {
-    let no_status = Say(HandshakerResp { status: None, ..response(b"out", 0) });
+    let no_status = Say(Box::new(HandshakerResp { status: None, ..response(b"out", 0) }));
     let Say(mut no_peer) = done(b"out", 0) else { unreachable!("it is said") };
     no_peer.result.as_mut().expect("it is done").peer_identity = None;
     let cases = [
@@ -232,15 +232,38 @@ async fn a_refusal_is_understood_in_every_form_and_its_frames_go_to_the_peer() {
 }
 
 #[tokio::test]
-async fn a_handshaker_that_keeps_nothing_gets_the_rest_again_and_one_that_keeps_all_does_not() {
-    // What the handshaker uses up of each request, and what it must have been asked.
-    let cases: [(&[u32], &[&[u8]], &[u8]); 4] = [
-        (&[2, 2, 1], &[b"", b"ab", b"cd", b"ef"], b"f"),
-        (&[0, 0, 6], &[b"", b"ab", b"abcd", b"abcdef"], b""),
-        (&[1, 0, 3, 1], &[b"", b"ab", b"b", b"bcd", b"ef"], b"f"),
-        (&[0, 3, 1], &[b"", b"ab", b"abcd", b"d"], b""),
+async fn a_client_that_may_be_done_does_not_get_the_frames_of_a_refusal() {
+    let cases = [
+        (vec![failure(7, "denied: a", b"alert")], &b"alert"[..]),
+        (vec![say(b"", 0), failure(7, "denied: a", b"alert")], b"alert"),
+        (vec![say(b"flight", 4), failure(7, "denied: a", b"alert")], b"flight"),
     ];
-    for (consumed, expected, rest) in cases {
+    for (script, sent) in cases {
+        let running = scripted(&script).await;
+        let (first, second): (&[u8], &[u8]) = (b"init", b"finished");
+        let (output, peer) = duplex(1 << 10);
+        let terms = Terms::new(running.handshaker);
+        let ended = terms.handshake(Start::Server, join(first.chain(second), output)).await;
+        assert!(matches!(ended.err(), Some(Error::Refused { .. })));
+        assert_eq!(heard(peer).await, sent);
+    }
+}
+
+#[tokio::test]
+async fn a_handshaker_that_keeps_nothing_gets_the_rest_again_and_one_that_keeps_all_does_not() {
+    struct Case {
+        /// What the handshaker uses up of each request after the start.
+        consumed: &'static [u32],
+        asked: &'static [&'static [u8]],
+        rest: &'static [u8],
+    }
+    let cases = [
+        Case { consumed: &[2, 2, 1], asked: &[b"", b"ab", b"cd", b"ef"], rest: b"f" },
+        Case { consumed: &[0, 0, 6], asked: &[b"", b"ab", b"abcd", b"abcdef"], rest: b"" },
+        Case { consumed: &[1, 0, 3, 1], asked: &[b"", b"ab", b"b", b"bcd", b"ef"], rest: b"f" },
+        Case { consumed: &[0, 3, 1], asked: &[b"", b"ab", b"abcd", b"d"], rest: b"" },
+    ];
+    for Case { consumed, asked, rest } in cases {
         let (last, before) = consumed.split_last().expect("it is not empty");
         let mut script = vec![say(b"", 0)];
         script.extend(before.iter().map(|consumed| say(b"", *consumed)));
@@ -251,7 +274,7 @@ async fn a_handshaker_that_keeps_nothing_gets_the_rest_again_and_one_that_keeps_
         let io = join(one.chain(two).chain(three), sink());
         let (_, established) =
             Terms::new(running.handshaker.clone()).handshake(CLIENT, io).await.expect("done");
-        assert_eq!(running.asked(), expected, "{consumed:?}");
+        assert_eq!(running.asked(), asked, "{consumed:?}");
         assert_eq!(established.rest, rest, "{consumed:?}");
     }
 }
