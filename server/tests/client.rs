@@ -1,9 +1,6 @@
 //! Connections of Rust programs: alts-client at both ends, and real altsd processes that do the handshakes.
 
 mod client {
-    mod faults;
-    mod load;
     mod pair;
-    mod refusals;
 }
 mod support;

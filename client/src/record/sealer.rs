@@ -67,8 +67,16 @@ impl Sealer {
     }
 
     #[cfg(test)]
-    pub(super) fn start_at(&mut self, number: u64) {
+    pub(crate) fn start_at(&mut self, number: u64) {
         self.counter.start_at(number);
+    }
+
+    /// Appends a frame without payload, as core's senders may.
+    #[cfg(test)]
+    pub(crate) fn seal_empty(&mut self, out: &mut Vec<u8>) {
+        let number = self.counter.take().expect("the counter is not at its end");
+        out.extend_from_slice(&frame::header(0));
+        out.extend_from_slice(&self.crypter.seal(&number, &mut []));
     }
 }
 

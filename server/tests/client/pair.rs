@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use alts_client::{AltsAcceptor, AltsAuthInfo, AltsConnector, AltsStream, Error, Handshaker, SecurityLevel};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, duplex},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{daemon::Daemon, node::Node};
+use crate::support::daemon::Daemon;
 
 /// What the client says that it connects to.
 pub(crate) const TARGET: &str = "cart.example:443";
@@ -18,7 +18,7 @@ pub(crate) const FRONTEND: &str = "frontend@prod.example";
 pub(crate) const CART: &str = "cart@prod.example";
 
 /// Longer than any test takes.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What came of one end.
 pub(crate) type End<IO> = Result<AltsStream<IO>, Error>;
@@ -62,23 +62,6 @@ pub(crate) fn info<IO>(end: &End<IO>) -> &AltsAuthInfo {
     }
 }
 
-pub(crate) fn error<IO>(end: End<IO>) -> Error {
-    match end {
-        Ok(stream) => panic!("there is a connection to {}", stream.auth_info().peer_service_account()),
-        Err(error) => error,
-    }
-}
-
-/// The configuration of a [`Node`] whose programs are all `orders@x.example`, with more for the section `[policy]`.
-pub(crate) fn node_of_orders(policy: &str) -> String {
-    format!(
-        "[signing_service]\nauthorities = [\"x.example\"]\n\
-         [[workload]]\nservice_account = \"orders@x.example\"\nselectors = [\"uid:{}\"]\n\
-         [policy]\ndefault = \"allow\"\n{policy}\n",
-        nix::unistd::getuid()
-    )
-}
-
 #[tokio::test]
 async fn both_ends_know_each_other_and_what_protects_them() {
     let daemon = Daemon::start("");
@@ -92,30 +75,4 @@ async fn both_ends_know_each_other_and_what_protects_them() {
         assert_eq!(info.security_level(), SecurityLevel::IntegrityAndPrivacy);
         assert_eq!(info.peer_rpc_versions(), ((2, 1), (2, 1)));
     }
-}
-
-#[tokio::test]
-async fn a_handshaker_is_asked_over_tcp_and_unix_for_connections_of_any_kind() {
-    let node = Node::start_with(&node_of_orders(""));
-    let [unix, tcp_address] = node.handshakers();
-    for address in [tcp_address, unix.replacen("unix:", "unix://", 1), unix] {
-        let handshaker = handshaker(&address);
-        let (connector, acceptor) = (AltsConnector::new(handshaker.clone()), AltsAcceptor::new(handshaker));
-        let ends = meet(&connector, &acceptor, duplex(1 << 16)).await;
-        for end in [&ends.0, &ends.1] {
-            assert_eq!(info(end).peer_service_account(), "orders@x.example", "{address}");
-        }
-        let ends = meet(&connector, &acceptor, tcp().await).await;
-        assert_eq!(info(&ends.1).peer_service_account(), "orders@x.example", "{address}");
-    }
-}
-
-#[tokio::test]
-async fn a_handshake_that_arrives_byte_by_byte_succeeds() {
-    let daemon = Daemon::start("");
-    let (connector, acceptor) = programs(&daemon);
-    // A pipe that holds one byte gives one byte to each read.
-    let (client, server) = meet(&connector, &acceptor, duplex(1)).await;
-    assert_eq!(info(&client).peer_service_account(), CART);
-    assert_eq!(info(&server).peer_service_account(), FRONTEND);
 }
