@@ -121,7 +121,8 @@ fn nothing_is_opened_after_the_last_number() {
 #[test]
 fn nothing_is_opened_after_a_frame_that_was_refused() {
     let not_whole = |found, wanted| RecordError::FrameNotWhole { found, wanted };
-    let spoilers: [(fn(&mut Vec<u8>), _); 9] = [
+    type Spoil = fn(&mut Vec<u8>);
+    let spoilers: [(Spoil, _); 9] = [
         (|frame| frame[8] ^= 1, RecordError::NotAuthentic),
         (|frame| frame[30] ^= 0x80, RecordError::NotAuthentic),
         (|frame| frame[4] = 7, RecordError::FrameTypeUnknown { found: 7, known: 6 }),
