@@ -34,7 +34,7 @@ pub enum Error {
         source: Cause,
     },
     /// This side's handshaker refused the handshake, or passes on that the other side's did.
-    #[error("{} refused: {details} ({code:?})", .relayed.then_some("the other side's handshaker").unwrap_or("this side's handshaker"))]
+    #[error("{} refused: {details} ({code:?})", whose_handshaker(*.relayed))]
     Refused {
         /// The kind of reason.
         code: Code,
@@ -212,6 +212,10 @@ impl fmt::Display for RpcVersions {
         let (max, min) = (self.max, self.min);
         write!(f, "{}.{} to {}.{}", min.0, min.1, max.0, max.1)
     }
+}
+
+fn whose_handshaker(relayed: bool) -> &'static str {
+    if relayed { "the other side's handshaker" } else { "this side's handshaker" }
 }
 
 /// As much of a text that somebody else wrote as an error shows, on one line.

@@ -32,3 +32,5 @@ pub use error::{AddressError, Error, RefusedBy, RpcVersions, WaitingFor};
 pub use handshaker::{Handshaker, HandshakerBuilder};
 pub use record::Side;
 pub use stream::AltsStream;
+/// The code of [`Error::Refused`].
+pub use tonic::Code;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use alts_client::{AltsAcceptor, AltsAuthInfo, AltsConnector, AltsStream, Error, Handshaker, SecurityLevel};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, duplex},
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::daemon::Daemon;
+use crate::support::{daemon::Daemon, node::Node};
 
 /// What the client says that it connects to.
 pub(crate) const TARGET: &str = "cart.example:443";
@@ -18,7 +18,7 @@ pub(crate) const FRONTEND: &str = "frontend@prod.example";
 pub(crate) const CART: &str = "cart@prod.example";
 
 /// Longer than any test takes.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What came of one end.
 pub(crate) type End<IO> = Result<AltsStream<IO>, Error>;
@@ -62,6 +62,27 @@ pub(crate) fn info<IO>(end: &End<IO>) -> &AltsAuthInfo {
     }
 }
 
+pub(crate) fn connected<IO>(end: End<IO>) -> AltsStream<IO> {
+    end.unwrap_or_else(|error| panic!("there is no connection: {error}"))
+}
+
+pub(crate) fn error<IO>(end: End<IO>) -> Error {
+    match end {
+        Ok(stream) => panic!("there is a connection to {}", stream.auth_info().peer_service_account()),
+        Err(error) => error,
+    }
+}
+
+/// The configuration of a [`Node`] whose programs are all `orders@x.example`, with more for the section `[policy]`.
+pub(crate) fn node_of_orders(policy: &str) -> String {
+    format!(
+        "[signing_service]\nauthorities = [\"x.example\"]\n\
+         [[workload]]\nservice_account = \"orders@x.example\"\nselectors = [\"uid:{}\"]\n\
+         [policy]\ndefault = \"allow\"\n{policy}\n",
+        nix::unistd::getuid()
+    )
+}
+
 #[tokio::test]
 async fn both_ends_know_each_other_and_what_protects_them() {
     let daemon = Daemon::start("");
@@ -75,4 +96,47 @@ async fn both_ends_know_each_other_and_what_protects_them() {
         assert_eq!(info.security_level(), SecurityLevel::IntegrityAndPrivacy);
         assert_eq!(info.peer_rpc_versions(), ((2, 1), (2, 1)));
     }
+}
+
+#[tokio::test]
+async fn a_handshaker_is_asked_over_tcp_and_unix_for_connections_of_any_kind() {
+    let node = Node::start_with(&node_of_orders(""));
+    let [unix, tcp_address] = node.handshakers();
+    for address in [tcp_address, unix.replacen("unix:", "unix://", 1), unix] {
+        let handshaker = handshaker(&address);
+        let (connector, acceptor) = (AltsConnector::new(handshaker.clone()), AltsAcceptor::new(handshaker));
+        let ends = meet(&connector, &acceptor, duplex(1 << 16)).await;
+        for end in [&ends.0, &ends.1] {
+            assert_eq!(info(end).peer_service_account(), "orders@x.example", "{address}");
+        }
+        let ends = meet(&connector, &acceptor, tcp().await).await;
+        assert_eq!(info(&ends.1).peer_service_account(), "orders@x.example", "{address}");
+    }
+}
+
+#[tokio::test]
+async fn the_handle_for_a_token_of_the_peer_is_given_and_not_shown() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let tokens = format!(
+        "[token]\nissuer = \"https://altsd.example\"\n[[token.listener]]\naddress = \"unix:{}\"\n",
+        directory.path().join("token.sock").display()
+    );
+    let node = Node::start_in(directory, &node_of_orders(&tokens));
+    let handshaker = handshaker(&node.handshakers()[0]);
+    let (connector, acceptor) = (AltsConnector::new(handshaker.clone()), AltsAcceptor::new(handshaker));
+    let (_, server) = meet(&connector, &acceptor, tcp().await).await;
+    let info = info(&server);
+    let handle = info.token_exchange_handle().expect("altsd exchanges tokens");
+    assert!(!handle.is_empty() && !info.peer_attributes().values().any(|value| value == handle));
+    assert!(!format!("{info:?}").contains(handle));
+}
+
+#[tokio::test]
+async fn a_handshake_that_arrives_byte_by_byte_succeeds() {
+    let daemon = Daemon::start("");
+    let (connector, acceptor) = programs(&daemon);
+    // A pipe that holds one byte gives one byte to each read.
+    let (client, server) = meet(&connector, &acceptor, duplex(1)).await;
+    assert_eq!(info(&client).peer_service_account(), CART);
+    assert_eq!(info(&server).peer_service_account(), FRONTEND);
 }
