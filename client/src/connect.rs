@@ -40,8 +40,8 @@ impl AltsConnector {
         self
     }
 
-    /// The largest frame that this end takes, in bytes, from 16 KiB to 1 MiB; others count as the nearest. Default: 1 MiB,
-    /// as gRPC's.
+    /// The largest frame that this end takes, and makes, in bytes, from 16 KiB to 1 MiB; others count as the nearest.
+    /// Default: 64 KiB, which has nearly all the throughput of larger ones, and a frame of HTTP/2 in one piece.
     pub fn max_frame_size(mut self, bytes: u32) -> Self {
         self.terms.max_frame_size = FrameLimit::nearest(bytes);
         self

@@ -23,6 +23,9 @@ use result::Agreed;
 /// How long the last frames of a handshake that has failed may take to be sent.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What this end takes when the program does not say it, in bytes.
+const MAX_FRAME_SIZE: u32 = 64 << 10;
+
 /// A question about a peer: nothing is wrong with it, or a reason.
 pub(crate) type Judge = dyn Fn(&AltsAuthInfo) -> Result<(), String> + Send + Sync;
 
@@ -41,7 +44,12 @@ pub(crate) struct Terms {
 impl Terms {
     /// The usual ones.
     pub(crate) fn new(handshaker: Handshaker) -> Self {
-        Self { handshaker, max_frame_size: FrameLimit::MAX, max_payload: None, judges: Vec::new() }
+        Self {
+            handshaker,
+            max_frame_size: FrameLimit::nearest(MAX_FRAME_SIZE),
+            max_payload: None,
+            judges: Vec::new(),
+        }
     }
 
     /// Does a handshake on `io`. Dropping the future closes `io` and ends the RPC.
