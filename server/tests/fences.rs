@@ -245,6 +245,12 @@ const FENCES: &[Fence] = &[
         ],
         but: &[],
     },
+    // What a program asks a handshaker, and whether the answer can be relied on, are decided from values.
+    Fence {
+        rooms: &["client/src/handshake/request.rs", "client/src/handshake/result.rs"],
+        words: &["tokio", "tonic", "async ", ".await", "tracing"],
+        but: &[],
+    },
     Fence { rooms: &["server/src/token/keys.rs"], words: &["alts_store", "crate::", "dyn Clock"], but: &[] },
     // When a certificate is renewed, and what it must be, are decided from values.
     Fence {
