@@ -1,1 +1,0 @@
-//! The connector as tonic and hyper take it.

@@ -1,1 +1,0 @@
-//! Accepted connections as tonic takes them, and who made them.
