@@ -1,3 +1,8 @@
-//! A load tester for ALTS handshakers, token endpoints and connections.
+//! `alts-loadtest`: see `alts-loadtest --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[expect(clippy::disallowed_methods, reason = "this is the place where arguments are read")]
+fn main() -> ExitCode {
+    alts_loadtest::run(std::env::args_os(), &mut std::io::stdout().lock()).into()
+}
