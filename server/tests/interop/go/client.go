@@ -17,8 +17,6 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var chatSizes = []int{1, 1_000, 20_000, 300_000, 3_000_000}
-
 type result struct {
 	OK          bool   `json:"ok"`
 	Peer        string `json:"peer,omitempty"`
@@ -27,7 +25,11 @@ type result struct {
 	Code        string `json:"code,omitempty"`
 	Error       string `json:"error,omitempty"`
 
+	Connection    string `json:"connection,omitempty"`
 	Authorization string `json:"authorization,omitempty"`
+	Greeting      string `json:"greeting,omitempty"`
+	Bytes         int    `json:"bytes,omitempty"`
+	SHA256        string `json:"sha256,omitempty"`
 }
 
 // seen is what one reply tells: the account and the connection as the server
@@ -35,8 +37,9 @@ type result struct {
 type seen struct{ account, connection, server string }
 
 func runClient(opts options) result {
-	if opts.testCase == "token" {
-		return tokenCall(opts)
+	alone := map[string]func(options) result{"token": tokenCall, "bulk": bulkCase, "greeter": greeterCase}
+	if run, known := alone[opts.testCase]; known {
+		return run(opts)
 	}
 	cases := map[string]func(options) ([]seen, error){
 		"unary": unaryCase, "stream": streamCase, "many": manyCase,
@@ -87,6 +90,25 @@ func useAndOpen(held *chatCall, opts options) ([]seen, error) {
 	return []seen{old, reply}, err
 }
 
+// reconnect makes a call at once and for each line of stdin, all on one
+// channel: a result for each. It says whether the last one was good.
+func reconnect(opts options) bool {
+	connection, err := open(opts)
+	if err != nil {
+		report(failure(err))
+		return false
+	}
+	defer connection.Close()
+	for lines := bufio.NewScanner(os.Stdin); ; {
+		replies, err := askWhoAmI(opts, connection, grpc.WaitForReady(true))
+		one := judge(opts, replies, err)
+		report(one)
+		if !lines.Scan() {
+			return one.OK
+		}
+	}
+}
+
 func judge(opts options, replies []seen, err error) result {
 	if err != nil {
 		return failure(err)
@@ -101,7 +123,10 @@ func judge(opts options, replies []seen, err error) result {
 	if opts.testCase == "many" && len(connections) != opts.connections {
 		return result{Error: fmt.Sprintf("%d connections instead of %d", len(connections), opts.connections)}
 	}
-	return result{OK: true, Peer: opts.expectPeer, Server: replies[0].server, Connections: len(connections)}
+	return result{
+		OK: true, Peer: opts.expectPeer, Server: replies[0].server, Connections: len(connections),
+		Connection: replies[0].connection,
+	}
 }
 
 func failure(err error) result {
@@ -129,11 +154,15 @@ func unaryCase(opts options) ([]seen, error) {
 		return nil, err
 	}
 	defer connection.Close()
+	return askWhoAmI(opts, connection)
+}
+
+func askWhoAmI(opts options, connection *grpc.ClientConn, more ...grpc.CallOption) ([]seen, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), opts.deadline)
 	defer cancel()
 	var from peer.Peer
 	payload, reply := []byte("hello"), []byte(nil)
-	if err := connection.Invoke(ctx, whoAmI, &payload, &reply, grpc.Peer(&from)); err != nil {
+	if err := connection.Invoke(ctx, whoAmI, &payload, &reply, append(more, grpc.Peer(&from))...); err != nil {
 		return nil, err
 	}
 	one, err := parse(reply, payload)
@@ -150,7 +179,7 @@ func streamCase(opts options) ([]seen, error) {
 	}
 	defer call.close()
 	var replies []seen
-	for _, size := range chatSizes {
+	for _, size := range opts.sizes {
 		one, err := call.exchange(bytes.Repeat([]byte{byte(size % 251)}, size))
 		if err != nil {
 			return nil, err
@@ -254,9 +283,17 @@ func open(opts options) (*grpc.ClientConn, error) {
 }
 
 func parse(reply, payload []byte) (seen, error) {
-	parts := bytes.SplitN(reply, []byte("\n"), 3)
-	if len(parts) != 3 || !bytes.Equal(parts[2], payload) {
-		return seen{}, fmt.Errorf("%d bytes did not come back as they were", len(payload))
+	one, echoed, err := split(reply)
+	if err == nil && !bytes.Equal(echoed, payload) {
+		err = fmt.Errorf("%d bytes did not come back as they were", len(payload))
 	}
-	return seen{account: string(parts[0]), connection: string(parts[1])}, nil
+	return one, err
+}
+
+func split(reply []byte) (seen, []byte, error) {
+	parts := bytes.SplitN(reply, []byte("\n"), 3)
+	if len(parts) != 3 {
+		return seen{}, nil, fmt.Errorf("%d bytes are no reply", len(reply))
+	}
+	return seen{account: string(parts[0]), connection: string(parts[1])}, parts[2], nil
 }

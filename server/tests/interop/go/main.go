@@ -10,6 +10,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -26,7 +28,8 @@ const (
 type options struct {
 	listen, target, handshaker, testCase, expectPeer string
 	serviceAccounts                                  list
-	connections                                      int
+	connections, messages                            int
+	sizes                                            sizes
 	deadline                                         time.Duration
 	tokenExchange, subjectToken, audience            string
 }
@@ -42,8 +45,9 @@ func main() {
 			fail(err)
 		}
 	case "client":
-		if opts.testCase == "again" {
-			if !again(opts) {
+		dialogs := map[string]func(options) bool{"again": again, "reconnect": reconnect}
+		if hold, known := dialogs[opts.testCase]; known {
+			if !hold(opts) {
 				os.Exit(1)
 			}
 			return
@@ -59,15 +63,17 @@ func main() {
 }
 
 func parseOptions(arguments []string) options {
-	var opts options
+	opts := options{sizes: sizes{1, 1_000, 20_000, 300_000, 3_000_000}}
 	flags := flag.NewFlagSet("peer", flag.ExitOnError)
 	flags.StringVar(&opts.listen, "listen", "", "address to serve on")
 	flags.StringVar(&opts.target, "target", "", "address to call")
 	flags.StringVar(&opts.handshaker, "handshaker", "", "metadata, none, HOST:PORT or unix:/path")
-	flags.StringVar(&opts.testCase, "case", "", "unary, stream, many, again or token")
+	flags.StringVar(&opts.testCase, "case", "", "unary, stream, many, again, reconnect, bulk, greeter or token")
 	flags.StringVar(&opts.expectPeer, "expect-peer", "", "account the server has to see")
 	flags.Var(&opts.serviceAccounts, "service-account", "account the server may have, repeatable")
 	flags.IntVar(&opts.connections, "connections", 100, "connections of the case many")
+	flags.IntVar(&opts.messages, "messages", 100, "messages of the case bulk")
+	flags.Var(&opts.sizes, "sizes", "bytes of the messages of the case stream, 1,2,3")
 	flags.StringVar(&opts.tokenExchange, "token-exchange", "", "URL where calls get a token to carry")
 	flags.StringVar(&opts.subjectToken, "subject-token", "", "file with the JWT that is given for it")
 	flags.StringVar(&opts.audience, "audience", "", "whom the token is for")
@@ -106,6 +112,22 @@ func (l *list) String() string { return fmt.Sprint(*l) }
 
 func (l *list) Set(value string) error {
 	*l = append(*l, value)
+	return nil
+}
+
+type sizes []int
+
+func (s *sizes) String() string { return fmt.Sprint(*s) }
+
+func (s *sizes) Set(value string) error {
+	*s = nil
+	for _, word := range strings.Split(value, ",") {
+		size, err := strconv.Atoi(word)
+		if err != nil {
+			return err
+		}
+		*s = append(*s, size)
+	}
 	return nil
 }
 

@@ -23,6 +23,7 @@ func serve(opts options) error {
 	}
 	server := grpc.NewServer(grpc.Creds(serverCredentials(opts)), grpc.ForceServerCodec(rawCodec{}))
 	server.RegisterService(&echoService, nil)
+	server.RegisterService(&greeterService, nil)
 
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

@@ -6,7 +6,9 @@ application behind, or in front of, an Envoy).
 """
 
 import argparse
+import hashlib
 import json
+import os
 import queue
 import signal
 import sys
@@ -16,7 +18,12 @@ import grpc
 
 WHO_AM_I = "/altsd.interop.Echo/WhoAmI"
 CHAT = "/altsd.interop.Echo/Chat"
+GIVE = "/altsd.interop.Echo/Give"
+SAY_HELLO = "/helloworld.Greeter/SayHello"
 CHAT_SIZES = (1, 1_000, 20_000, 300_000, 3_000_000)
+# Messages of the cases of much data, and how many may be under way.
+BULK_BYTES = 1_000_000
+BULK_AHEAD = 4
 
 
 def main():
@@ -25,6 +32,8 @@ def main():
         return serve(args)
     if args.case == "again":
         return again(args)
+    if args.case == "reconnect":
+        return reconnect(args)
     result = run_client(args)
     print(json.dumps(result), flush=True)
     return 0 if result["ok"] else 1
@@ -37,14 +46,20 @@ def parse_arguments():
     server.add_argument("--listen", required=True)
     client = roles.add_parser("client")
     client.add_argument("--target", required=True)
-    client.add_argument("--case", required=True, choices=["unary", "stream", "many", "again"])
+    client.add_argument("--case", required=True, choices=[*CASES, "again", "reconnect"])
     client.add_argument("--expect-peer", required=True)
     client.add_argument("--service-account", action="append")
     client.add_argument("--connections", type=int, default=100)
+    client.add_argument("--sizes", type=sizes, default=CHAT_SIZES)
+    client.add_argument("--messages", type=int, default=100)
     client.add_argument("--deadline", type=float, default=15.0)
     for role in (server, client):
         role.add_argument("--handshaker", required=True, choices=["metadata", "none"])
     return parser.parse_args()
+
+
+def sizes(text):
+    return [int(size) for size in text.split(",")]
 
 
 # The server.
@@ -72,6 +87,10 @@ class EchoHandler(grpc.GenericRpcHandler):
             return grpc.unary_unary_rpc_method_handler(answer)
         if details.method == CHAT:
             return grpc.stream_stream_rpc_method_handler(chat)
+        if details.method == GIVE:
+            return grpc.unary_stream_rpc_method_handler(give)
+        if details.method == SAY_HELLO:
+            return grpc.unary_unary_rpc_method_handler(greet)
         return None
 
 
@@ -83,6 +102,22 @@ def chat(requests, context):
 def answer(payload, context):
     account, connection = caller(context)
     return f"{account}\n{connection}\n".encode() + payload
+
+
+def give(count, _context):
+    """As many large messages, and what their hash is."""
+    content, given = os.urandom(BULK_BYTES), hashlib.sha256()
+    for number in range(int(count)):
+        message = number.to_bytes(8, "little") + content[8:]
+        given.update(message)
+        yield message
+    yield given.hexdigest().encode()
+
+
+def greet(request, _context):
+    """Both messages have one field, number 1, a short string."""
+    greeting = b"Hello " + request[2:]
+    return bytes([0x0A, len(greeting)]) + greeting
 
 
 def caller(context):
@@ -98,8 +133,17 @@ def caller(context):
 
 
 def run_client(args):
-    cases = {"unary": unary_case, "stream": stream_case, "many": many_case}
-    return outcome(args, cases[args.case], args)
+    return outcome(args, CASES[args.case], args)
+
+
+def reconnect(args):
+    """One channel, on which a call is made at once and for each line of stdin: a result each."""
+    with open_channel(args) as channel:
+        while True:
+            result = outcome(args, who_am_i, channel, args)
+            print(json.dumps(result), flush=True)
+            if not sys.stdin.readline():
+                return 0 if result["ok"] else 1
 
 
 def again(args):
@@ -116,14 +160,15 @@ def again(args):
 
 def outcome(args, play, *details):
     try:
-        peers, connections = play(*details)
+        peers, connections, *more = play(*details)
     except grpc.RpcError as error:
         return {"ok": False, "code": error.code().name, "error": error.details()}
     except ValueError as error:
         return {"ok": False, "code": "", "error": str(error)}
     if peers != {args.expect_peer}:
         return {"ok": False, "code": "", "error": f"the server saw {sorted(peers)}"}
-    return {"ok": True, "peer": args.expect_peer, "connections": len(connections)}
+    more = more[0] if more else {}
+    return {"ok": True, "peer": args.expect_peer, "connections": len(connections), **more}
 
 
 def together(chats):
@@ -146,16 +191,27 @@ def use_and_open(held, args):
 
 def unary_case(args):
     with open_channel(args) as channel:
-        reply = channel.unary_unary(WHO_AM_I)(b"hello", timeout=args.deadline)
-        account, connection = parse(reply, b"hello")
-        return {account}, {connection}
+        return who_am_i(channel, args)
+
+
+def who_am_i(channel, args):
+    reply = channel.unary_unary(WHO_AM_I)(b"hello", timeout=args.deadline, wait_for_ready=args.case == "reconnect")
+    account, connection = parse(reply, b"hello")
+    return {account}, {connection}, {"connection": connection}
+
+
+def greeter_case(args):
+    """The server does not tell whom it has greeted."""
+    with open_channel(args) as channel:
+        reply = channel.unary_unary(SAY_HELLO)(b"\x0a\x05world", timeout=args.deadline)
+    return {args.expect_peer}, set(), {"greeting": reply[2:].decode()}
 
 
 def stream_case(args):
     peers, connections = set(), set()
     with open_channel(args) as channel:
         chat = Chat(channel, args.deadline)
-        for size in CHAT_SIZES:
+        for size in args.sizes:
             account, connection = chat.exchange(bytes([size % 251]) * size)
             peers.add(account)
             connections.add(connection)
@@ -180,6 +236,34 @@ def many_case(args):
     return {account for account, _ in answers}, connections
 
 
+def bulk_case(args):
+    """Large messages there and back on one chat, some of them under way at any time."""
+    peers, connections = set(), set()
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    content = os.urandom(BULK_BYTES)
+    with open_channel(args) as channel:
+        chat = Chat(channel, args.deadline)
+        for number in range(args.messages + BULK_AHEAD):
+            if number < args.messages:
+                message = number.to_bytes(8, "little") + content[8:]
+                sent.update(message)
+                chat.send(message)
+            if number >= BULK_AHEAD:
+                account, connection, echoed = chat.next_reply()
+                received.update(echoed)
+                peers.add(account.decode())
+                connections.add(connection.decode())
+        chat.finish()
+    if sent.digest() != received.digest():
+        raise ValueError(f"sent {sent.hexdigest()}, received {received.hexdigest()}")
+    return peers, connections, {"bytes": args.messages * BULK_BYTES, "sha256": received.hexdigest()}
+
+
+CASES = {
+    "unary": unary_case, "stream": stream_case, "many": many_case, "bulk": bulk_case, "greeter": greeter_case,
+}
+
+
 class Chat:
     """One Chat call: a reply is awaited for every message sent."""
 
@@ -195,10 +279,13 @@ class Chat:
         self._requests.put(payload)
 
     def receive(self, payload):
+        return judged(self.next_reply(), payload)
+
+    def next_reply(self):
         reply = next(self._call, None)
         if reply is None:
             raise ValueError("the server ended the chat early")
-        return parse(reply, payload)
+        return reply.split(b"\n", 2)
 
     def end(self):
         self._requests.put(None)
@@ -219,7 +306,11 @@ def open_channel(args):
 
 
 def parse(reply, payload):
-    account, connection, echoed = reply.split(b"\n", 2)
+    return judged(reply.split(b"\n", 2), payload)
+
+
+def judged(parts, payload):
+    account, connection, echoed = parts
     if echoed != payload:
         raise ValueError(f"{len(payload)} bytes came back as other {len(echoed)} bytes")
     return account.decode(), connection.decode()

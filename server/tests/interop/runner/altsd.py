@@ -55,6 +55,7 @@ class Handshakers:
         self._block = free_block(len(IDENTITIES) + 4 + FOR_LISTED + FOR_TOKENS)
         self.addresses = {name: self._tcp(i) for i, name in enumerate(IDENTITIES)}
         self.addresses["go-unix"] = f"unix:{directory}/go.sock"
+        self.addresses["rust-unix"] = f"unix:{directory}/rust.sock"
         # grpc core, and with it Envoy, sends the socket's path as the authority of its request. Rust's
         # HTTP/2 takes the percent signs in it only where a user name could stand, hence the "@".
         self.addresses["envoy-unix"] = f"unix:{directory}/envoy@altsd.sock"

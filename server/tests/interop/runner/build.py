@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
+REPOSITORY = HERE.parents[2]
 BUILD_SECONDS = 900
 
 
@@ -37,6 +38,14 @@ def envoy(cache):
 def go_peer(cache):
     need("go")
     return go_program(cache / "go" / "peer", HERE / "go", ".")
+
+
+def rust_examples():
+    """The directory with the examples of alts-client. Built for the whole workspace, as `cargo test` does, they cost
+    nothing after it."""
+    need("cargo")
+    command(["cargo", "build", "--workspace", "--examples", "--locked"], REPOSITORY)
+    return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "debug" / "examples"
 
 
 def step(cache):

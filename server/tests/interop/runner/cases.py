@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-from . import exchanges, lists, play, verifiers
+from . import exchanges, lists, play, rust, verifiers
 
 PEERS = ("python", "go", "java", "envoy")
+WITH_RUST = (*PEERS, "rust")
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ class Case:
 
 
 def all_cases():
-    return [*pair_cases(), *peer_cases(), *list_cases(), *token_cases(), *single_cases()]
+    return [*pair_cases(), *peer_cases(), *rust_cases(), *list_cases(), *token_cases(), *single_cases()]
 
 
 def pair_cases():
-    for client in PEERS:
-        for server in PEERS:
+    for client in WITH_RUST:
+        for server in WITH_RUST:
             for shape in ("unary", "stream"):
                 run = partial(play.pair, client=client, server=server, shape=shape)
                 yield Case(f"{client}→{server}", shape, (client, server), run)
@@ -55,15 +56,36 @@ ALSO = {"plaintext-client": ("python",), "dead-proxy": ("exec",)}
 
 def peer_cases():
     for name, run in EACH_PEER.items():
-        for peer in PEERS:
+        for peer in WITH_RUST:
             yield Case(f"{peer}→{peer}", name, (peer, *ALSO.get(name, ())), partial(run, peer=peer))
+
+
+RUST = {
+    "bulk": rust.bulk,
+    "one-byte": rust.one_byte,
+    "client-closes-first": rust.client_closes_first,
+    "server-closes-first": rust.server_closes_first,
+}
+
+
+def rust_cases():
+    pairs = [("rust", other) for other in WITH_RUST] + [(other, "rust") for other in PEERS]
+    for name, run in RUST.items():
+        for client, server in pairs:
+            yield Case(f"{client}→{server}", name, (client, server), partial(run, client=client, server=server))
+    for server in rust.MEGABYTES_GIVEN:
+        run = partial(rust.rekey, client="rust", server=server)
+        yield Case(f"rust→{server}", "rekey", ("rust", server), run)
+    for client, server in (("rust", "rust"), ("rust", "python"), ("python", "rust"), ("rust", "go"), ("go", "rust")):
+        run = partial(rust.greeter, client=client, server=server)
+        yield Case(f"{client}→{server}", "greeter", (client, server), run)
 
 
 # The cases of peer lists, and who plays them: what is altsd's alone is not played with everybody.
 LISTS = {
     "list-allows": (lists.allowed, PEERS),
-    "list-refuses-client": (lists.client_refuses, PEERS),
-    "list-refuses-server": (lists.server_refuses, PEERS),
+    "list-refuses-client": (lists.client_refuses, WITH_RUST),
+    "list-refuses-server": (lists.server_refuses, WITH_RUST),
     "list-status": (lists.envoy_status, ("envoy",)),
     "default-refuses": (lists.client_default_refuses, ("go",)),
     "target-name": (lists.target_name, ("python", "go")),
@@ -71,7 +93,7 @@ LISTS = {
     "target-unnamed": (lists.target_unnamed, ("envoy",)),
     "shadow-rule": (lists.shadow, ("python", "go", "envoy")),
     "list-file-changed": (lists.file_changed, ("python", "go", "envoy")),
-    "policy-commands": (lists.commands_change, PEERS),
+    "policy-commands": (lists.commands_change, WITH_RUST),
     "revoke-account": (lists.revoked_account, PEERS),
     "revoke-certificate": (lists.revoked_certificate, ("python", "go", "envoy")),
     "revoke-key": (lists.revoked_key, ("python", "go", "envoy")),
@@ -124,6 +146,7 @@ def single_cases():
     yield Case("envoy→envoy", "server-list-refuses", ("envoy",), play.server_list_refuses)
     yield Case("go→go", "unix-handshaker", ("go",), partial(play.unix_handshaker, peer="go"))
     yield Case("envoy→envoy", "unix-handshaker", ("envoy",), partial(play.unix_handshaker, peer="envoy"))
+    yield Case("rust→rust", "unix-handshaker", ("rust",), partial(play.unix_handshaker, peer="rust"))
     yield Case("java→java", "unmodified", ("java", "exec"), play.java_unmodified)
     for peer in ("python", "go", "java"):
         run = partial(play.silent_resolver, peer=peer)

@@ -38,7 +38,7 @@ def from_metadata(world, client):
 def go_sts(world):
     """grpc-go's call credentials get a token, and show it to a server that ALTS has authenticated."""
     running = world.server("go")
-    result = world.call("go", running.address, "token", tokens=go_tokens(world, presented(world, SUBJECT)))
+    result = world.call("go", running.address, "token", more=go_tokens(world, presented(world, SUBJECT)))
     demand(result["ok"], f"{result.get('code')} {result.get('error')}")
     kind, _, token = result["authorization"].partition(" ")
     demand(kind == "Bearer", f"the server is shown a token of the kind {kind}")
@@ -46,7 +46,7 @@ def go_sts(world):
     demand(claims_of(token)["sub"] == SUBJECT, f"the token is about {claims_of(token)['sub']}")
 
     old = presented(world, SUBJECT, exp=1_000_000_000)
-    result = world.call("go", running.address, "token", tokens=go_tokens(world, old))
+    result = world.call("go", running.address, "token", more=go_tokens(world, old))
     demand(not result["ok"] and REFUSED in result["error"], f"an old token is answered so: {result}")
 
 

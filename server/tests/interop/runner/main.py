@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 from . import altsd
-from .build import HERE, Missing
+from .build import REPOSITORY, Missing
 from .cases import all_cases
-from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer, StepCa, TokenPrograms
+from .peers import EnvoyPeer, GoPeer, JavaPeer, PythonPeer, RustPeer, StepCa, TokenPrograms
 from .process import ChildFailed
 from .play import Failure
 from .world import World
 
-REPOSITORY = HERE.parents[2]
 # Off Google Cloud these do nothing without `altsd exec`; "exec" is how a case of another peer says so.
 NEED_EXEC = {"python", "go", "exec"}
 
@@ -86,7 +85,8 @@ def run(cases, binary, cache, demand_all):
 
 def all_peers():
     python = PythonPeer()
-    return {peer.name: peer for peer in (python, GoPeer(), JavaPeer(), EnvoyPeer(python), StepCa(), TokenPrograms())}
+    peers = (python, GoPeer(), JavaPeer(), EnvoyPeer(python), RustPeer(), StepCa(), TokenPrograms())
+    return {peer.name: peer for peer in peers}
 
 
 def prepare(peers, cases, cache, world):

@@ -1,4 +1,4 @@
-"""The four peers, each as a server and as a client of the echo service, and a CA."""
+"""The five peers, each as a server and as a client of the echo service, and a CA."""
 
 import json
 import string
@@ -47,14 +47,14 @@ class Call:
     deadline: float = 15.0
     environment: dict = field(default_factory=dict)
     prefix: tuple = ()  # words before the command
-    tokens: tuple = ()  # where it gets tokens that it shows the server, and in exchange for which one
+    more: tuple = ()  # further words of the command line
 
     def arguments(self):
         words = ["client", "--target", self.target, "--case", self.case,
                  "--expect-peer", self.expect_peer, "--deadline", self.deadline]
         for account in self.service_accounts:
             words += ["--service-account", account]
-        return [*words, *self.tokens]
+        return [*words, *self.more]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Offer:
     account: str
     peers: tuple  # whom an Envoy lets in, empty: anybody; programs see to that themselves
     environment: dict
+    more: tuple = ()  # further words of the command line
+    listen: str = "127.0.0.1:0"
 
 
 @dataclass
@@ -72,6 +74,13 @@ class Server:
     address: str
     account: str
     children: list
+
+    def stop(self):
+        for child in reversed(self.children):
+            child.stop()
+
+    def log(self):
+        return "".join(child.log.read_text(errors="replace") for child in self.children)
 
 
 class Dialog:
@@ -117,12 +126,12 @@ class Program:
         """Builds the peer, raises Missing."""
         self._words = self._build(cache)
 
-    def serve(self, world, handshaker, environment=None):
-        words = self._command(["server", "--listen", "127.0.0.1:0"], handshaker)
+    def serve(self, world, handshaker, environment=None, listen="127.0.0.1:0", more=()):
+        words = self._command(["server", "--listen", listen, *more], handshaker)
         return world.start(f"{self.name}-server", words, environment)
 
     def server(self, world, offer):
-        child = self.serve(world, offer.handshaker, offer.environment)
+        child = self.serve(world, offer.handshaker, offer.environment, offer.listen, offer.more)
         return Server(child.ready_address(), offer.account, [child])
 
     def call(self, world, call):
@@ -190,6 +199,24 @@ class JavaPeer(Program):
         return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 "-cp", build.java_classpath(cache), "altsd.interop.Peer"]
 
+    def _command(self, words, handshaker):
+        # Some words are for the machine instead of the program; of two, the later counts.
+        machine = [word for word in words if str(word).startswith("-XX:")]
+        command = super()._command([word for word in words if word not in machine], handshaker)
+        at = command.index("-cp")
+        return command[:at] + machine + command[at:]
+
+
+class RustPeer(Program):
+    """The example `interop_peer` of alts-client, and its greeter."""
+
+    def __init__(self):
+        super().__init__("rust", "option")
+
+    def _build(self, cache):
+        self.examples = build.rust_examples()
+        return [self.examples / "interop_peer"]
+
 
 class StepCa:
     """No peer: a CA that altsd asks for certificates."""
@@ -240,7 +267,7 @@ class EnvoyPeer:
         application = self._python.serve(world, None)
         envoy, address = self._start(
             world, "server", application.ready_address(), offer.handshaker.address, offer.peers,
-            offer.environment)
+            offer.environment, offer.listen)
         return Server(address, offer.account, [application, envoy])
 
     def call(self, world, call):
@@ -248,7 +275,7 @@ class EnvoyPeer:
             world, "client", call.target, call.handshaker.address, call.service_accounts,
             call.environment)
         try:
-            plain = Call(address, None, call.case, call.expect_peer, deadline=call.deadline)
+            plain = Call(address, None, call.case, call.expect_peer, deadline=call.deadline, more=call.more)
             result = self._python.call(world, plain)
         finally:
             envoy.stop()
@@ -272,11 +299,12 @@ class EnvoyPeer:
         finally:
             envoy.stop()
 
-    def _start(self, world, side, target, handshaker, peers, environment):
+    def _start(self, world, side, target, handshaker, peers, environment, listen="127.0.0.1:0"):
         host, port = target.rsplit(":", 1)
         template = string.Template((build.HERE / "envoy" / f"{side}.yaml").read_text())
         return self.start(world, side, template.substitute(
-            target_host=host, target_port=port, handshaker=handshaker, peers=json.dumps(list(peers))), environment)
+            target_host=host, target_port=port, handshaker=handshaker, peers=json.dumps(list(peers)),
+            listen_port=listen.rsplit(":", 1)[1]), environment)
 
     def start(self, world, name, configuration, environment=None):
         """An Envoy with this configuration, as YAML or JSON, and the address of its listener."""

@@ -48,7 +48,10 @@ IDENTITIES = {
         mail("java-server", "ed25519", "intermediate"),
         spiffe("envoy-client", "envoy/client", "ed25519"),
         spiffe("envoy-server", "envoy/server", "p256", "intermediate"),
+        mail("rust-client", "p256", "intermediate"),
+        mail("rust-server", "ed25519"),
         mail("go-unix", "ed25519"),
+        mail("rust-unix", "p256"),
         mail("envoy-unix", "p256"),
     )
 }

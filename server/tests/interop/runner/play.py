@@ -3,7 +3,7 @@
 import re
 
 from .attested import ALICE, BOB, STRANGER
-from .build import HERE
+from .build import HERE, REPOSITORY
 from .drip import DRIPPED_BYTES, DripProxy
 from .pki import IDENTITIES, INTRUDER
 from .peers import Handshaker
@@ -21,8 +21,11 @@ NOT_A_HANDSHAKE = "frame_length_invalid"
 UNKNOWN_WORKLOAD = "workload_unknown"
 ENVOY_LIST = "Couldn't find peer's service account in peer_service_accounts"
 
+# What else a refusal may be called: by grpc-java, when its own handshaker refuses; by tonic, when a connection ends that it
+# has just begun to use, as the server's end does whose handshaker refuses.
+MORE_CODES = {"java": ("UNKNOWN",), "rust": ("UNKNOWN", "CANCELLED")}
 
-README = HERE.parents[2] / "README.md"
+README = REPOSITORY / "README.md"
 
 
 class Failure(Exception):
@@ -242,8 +245,7 @@ def refused(result, reason=None, codes=None):
     """The call failed at once and, where the refusing side is the client's, says why."""
     demand(not result["ok"], "the call went through")
     text = result["error"]
-    # grpc-java calls UNKNOWN what its own handshaker refuses.
-    codes = codes or (("UNAVAILABLE", "UNKNOWN") if result["client"] == "java" else ("UNAVAILABLE",))
+    codes = codes or ("UNAVAILABLE", *MORE_CODES.get(result["client"], ()))
     demand(result["code"] in codes, f"{result['code']} {text}")
     demand(not HANG.search(text), f"a time limit ended the call: {text}")
     demand(reason is None or reason in text + result["log"], f"the reason is missing: {text}")

@@ -96,28 +96,37 @@ class World:
     def handshaker(self, identity, by):
         return Handshaker(self.handshakers.addresses[identity.name], by)
 
-    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS, environment=None):
+    def server(self, peer, identity=None, by=None, handshaker=None, peers=CLIENTS, environment=None, more=()):
         """A server of this peer, kept for the cases to come that want the same."""
         identity = identity or IDENTITIES[f"{peer}-server"]
         handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
-        key = (peer, handshaker, peers if peer == "envoy" else None, str(environment))
+        key = (peer, handshaker, peers if peer == "envoy" else None, str(environment), more)
         if key not in self._servers:
-            offer = Offer(handshaker, identity.account, peers, environment or {})
+            offer = Offer(handshaker, identity.account, peers, environment or {}, more)
             self._servers[key] = self.peers[peer].server(self, offer)
         return self._servers[key]
+
+    def own_server(self, peer, listen="127.0.0.1:0", environment=None):
+        """A server of this peer for one case, which may stop it."""
+        identity = IDENTITIES[f"{peer}-server"]
+        handshaker = self.handshaker(identity, self.peers[peer].how)
+        offer = Offer(handshaker, identity.account, CLIENTS, environment or {}, listen=listen)
+        return self.peers[peer].server(self, offer)
 
     def call(self, peer, target, case="unary", identity=None, by=None, handshaker=None, **rest):
         """Has a client of this peer call; its result."""
         identity = identity or IDENTITIES[f"{peer}-client"]
         handshaker = handshaker or self.handshaker(identity, by or self.peers[peer].how)
-        # A hundred programs' worth of connections on one busy machine may take a while.
-        deadline = 60.0 if case == "many" else 15.0
+        # A hundred programs' worth of connections on one busy machine may take a while, and so may much data.
+        deadline = 60.0 if case in ("many", "bulk", "rekey") else 15.0
         return self.peers[peer].call(self, Call(
             target, handshaker, case, identity.account, deadline=deadline, **rest))
 
-    def talk(self, peer, target, identity, handshaker):
+    def talk(self, peer, target, identity=None, handshaker=None, case="again", **rest):
         """Has a client of this peer call, and keep its connection for what follows."""
-        return self.peers[peer].talk(self, Call(target, handshaker, "again", identity.account))
+        identity = identity or IDENTITIES[f"{peer}-client"]
+        handshaker = handshaker or self.handshaker(identity, self.peers[peer].how)
+        return self.peers[peer].talk(self, Call(target, handshaker, case, identity.account, **rest))
 
     def call_plaintext(self, target):
         return self.peers["python"].call(self, Call(target, None, "unary", ""))

@@ -31,11 +31,19 @@ final class Chat {
   }
 
   Reply receive(byte[] payload) throws InterruptedException {
+    return parse(receive(), payload);
+  }
+
+  Reply parse(byte[] reply, byte[] payload) {
+    return Reply.parse(reply, payload, call);
+  }
+
+  byte[] receive() throws InterruptedException {
     Event event = next();
     if (event == Event.END) {
       throw new IllegalStateException("the server ended the chat early");
     }
-    return Reply.parse(event.reply, payload, call);
+    return event.reply;
   }
 
   void finish() throws InterruptedException {

@@ -13,6 +13,8 @@ final class Echo {
       method("WhoAmI", MethodDescriptor.MethodType.UNARY);
   static final MethodDescriptor<byte[], byte[]> CHAT =
       method("Chat", MethodDescriptor.MethodType.BIDI_STREAMING);
+  static final MethodDescriptor<byte[], byte[]> GIVE =
+      method("Give", MethodDescriptor.MethodType.SERVER_STREAMING);
 
   private Echo() {}
 

@@ -7,6 +7,7 @@ import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCalls;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -16,13 +17,14 @@ import java.util.stream.Collectors;
 
 /** Plays one case and tells how it went. */
 final class EchoClient {
-  private static final int[] CHAT_SIZES = {1, 1_000, 20_000, 300_000, 3_000_000};
-
   private EchoClient() {}
 
   static Result run(Options options) {
     try {
       ChannelCredentials credentials = Peer.channelCredentials(options);
+      if (options.testCase().equals("bulk")) {
+        return Bulk.run(options, credentials);
+      }
       List<Reply> replies =
           switch (options.testCase()) {
             case "unary" -> unary(options, credentials);
@@ -33,7 +35,7 @@ final class EchoClient {
       return judge(options, replies);
     } catch (StatusRuntimeException e) {
       return refused(e);
-    } catch (IllegalStateException | InterruptedException e) {
+    } catch (IllegalStateException | InterruptedException | NoSuchAlgorithmException e) {
       return Result.failure("", e.toString());
     }
   }
@@ -52,7 +54,9 @@ final class EchoClient {
       return Result.failure(
           "", "%d connections instead of %d".formatted(connections.size(), options.connections()));
     }
-    return Result.success(options.expectPeer(), replies.get(0).server(), connections.size());
+    Reply first = replies.get(0);
+    return Result.success(
+        options.expectPeer(), first.server(), connections.size(), first.connection());
   }
 
   /** The handshaker's reason may be in a cause instead of the status. */
@@ -66,18 +70,22 @@ final class EchoClient {
 
   private static List<Reply> unary(Options options, ChannelCredentials credentials) {
     ManagedChannel channel = open(options, credentials);
-    ClientCall<byte[], byte[]> call = channel.newCall(Echo.WHO_AM_I, callOptions(options));
-    byte[] payload = "hello".getBytes();
-    Reply reply = Reply.parse(ClientCalls.blockingUnaryCall(call, payload), payload, call);
+    Reply reply = whoAmI(channel, callOptions(options));
     channel.shutdownNow();
     return List.of(reply);
+  }
+
+  static Reply whoAmI(ManagedChannel channel, CallOptions callOptions) {
+    ClientCall<byte[], byte[]> call = channel.newCall(Echo.WHO_AM_I, callOptions);
+    byte[] payload = "hello".getBytes();
+    return Reply.parse(ClientCalls.blockingUnaryCall(call, payload), payload, call);
   }
 
   private static List<Reply> stream(Options options, ChannelCredentials credentials)
       throws InterruptedException {
     Chat chat = new Chat(options, credentials);
     List<Reply> replies = new ArrayList<>();
-    for (int size : CHAT_SIZES) {
+    for (int size : options.sizes()) {
       byte[] payload = new byte[size];
       Arrays.fill(payload, (byte) (size % 251));
       chat.send(payload);

@@ -44,6 +44,7 @@ final class EchoServer {
     return ServerServiceDefinition.builder(Echo.SERVICE)
         .addMethod(Echo.WHO_AM_I, ServerCalls.asyncUnaryCall(EchoServer::whoAmI))
         .addMethod(Echo.CHAT, ServerCalls.asyncBidiStreamingCall(EchoServer::chat))
+        .addMethod(Echo.GIVE, ServerCalls.asyncServerStreamingCall(Giving::start))
         .build();
   }
 

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** The command line, the same for the peers of all languages. */
 record Options(
@@ -14,11 +15,24 @@ record Options(
     String expectPeer,
     List<String> serviceAccounts,
     int connections,
+    int messages,
+    int[] sizes,
     double deadlineSeconds) {
+
+  private static final String CHAT_SIZES = "1,1000,20000,300000,3000000";
 
   Options withDeadline(double seconds) {
     return new Options(
-        listen, target, handshaker, testCase, expectPeer, serviceAccounts, connections, seconds);
+        listen,
+        target,
+        handshaker,
+        testCase,
+        expectPeer,
+        serviceAccounts,
+        connections,
+        messages,
+        sizes,
+        seconds);
   }
 
   static Options parse(List<String> arguments) {
@@ -39,6 +53,10 @@ record Options(
         values.get("--expect-peer"),
         serviceAccounts,
         Integer.parseInt(values.getOrDefault("--connections", "100")),
+        Integer.parseInt(values.getOrDefault("--messages", "100")),
+        Stream.of(values.getOrDefault("--sizes", CHAT_SIZES).split(","))
+            .mapToInt(Integer::parseInt)
+            .toArray(),
         Double.parseDouble(values.getOrDefault("--deadline", "15")));
   }
 }

@@ -26,6 +26,8 @@ public final class Peer {
         boolean ok;
         if (options.testCase().equals("again")) {
           ok = Again.run(options);
+        } else if (options.testCase().equals("reconnect")) {
+          ok = Reconnect.run(options);
         } else {
           Result result = EchoClient.run(options);
           System.out.println(result.json());
