@@ -139,9 +139,9 @@ async fn measure(command: &Command, common: &Common, line: Vec<String>) -> Resul
     };
     let mut plan = Plan::new(common, &target);
     let started = clock::utc(clock::since_1970());
-    let measured = match command {
-        Command::Record(args) if args.idle.is_some() => plan.idle(args, target, server).await?,
-        command => {
+    let measured = match command.idle() {
+        Some(count) => plan.idle(command, count, target, server).await?,
+        None => {
             let scenario = plan.scenario(command, target).await?;
             let progress = Progress::new(common.progress, plan.window().end());
             run::run(plan.load(), &scenario, server, progress, interrupt()).await

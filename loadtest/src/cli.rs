@@ -70,6 +70,10 @@ pub(crate) struct HandshakeArgs {
     pub(crate) side: SideArg,
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
+    /// Begin N handshakes whose other end does not answer, and measure the memory of the server instead; it must allow so
+    /// many, and for long enough: altsd run --max-handshakes, --max-handshakes-per-caller, --handshake-timeout-seconds
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=1_000_000), conflicts_with_all = ["rate", "side", "new_connection"])]
+    pub(crate) idle: Option<u64>,
 }
 
 /// Which ends of a handshake the service does.
@@ -299,6 +303,15 @@ impl Command {
             Self::Compare(_) => None,
         }
     }
+
+    /// How many are opened that do nothing, if that is what is measured.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        match self {
+            Self::Handshake(args) => args.idle,
+            Self::Record(args) => args.idle,
+            Self::Token(_) | Self::Mixed(_) | Self::Compare(_) => None,
+        }
+    }
 }
 
 fn http_path(text: &str) -> Result<String, String> {
@@ -350,7 +363,8 @@ mod tests {
             "handshake --target localhost:1 --new-connection --connections 2",
             "handshake --target localhost:1 --expect p99",
             "handshake --target localhost:1 --max-regression 10%",
-            "handshake --target localhost:1 --idle 5",
+            "handshake --target localhost:1 --idle 5 --new-connection",
+            "token --target localhost:1 --idle 5",
             "token --target localhost:1 --subject a --subject-token-file b",
             "token --target localhost:1 --subject-token-type urn:x",
             "token --target localhost:1 --token-path token",

@@ -51,7 +51,7 @@ pub(crate) struct Report {
     pub(crate) client: ProcessReport,
     /// Operations that succeeded, in each second.
     pub(crate) per_second: Vec<u64>,
-    /// Memory of connections that are open and do nothing.
+    /// Memory of what is open and does nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(default)]
@@ -132,18 +132,19 @@ pub(crate) struct ProcessReport {
     pub(crate) threads: Option<u64>,
 }
 
-/// What open connections cost that do nothing.
+/// What is open and does nothing costs memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IdleReport {
-    /// Connections, both of whose ends are in this process.
-    pub(crate) connections: u64,
+    /// `connections`, both of whose ends are in this process, or `handshakes` that wait for their other end.
+    pub(crate) of: String,
+    pub(crate) open: u64,
     /// Resident memory of this process before and after, in bytes.
     pub(crate) resident_before: u64,
     pub(crate) resident_after: u64,
-    /// Growth for each end of a connection, in bytes.
-    pub(crate) bytes_per_stream: f64,
-    /// Growth of the resident memory of the server, in bytes, if it is known.
-    pub(crate) server_growth: Option<i64>,
+    /// Growth of it for each end that is in this process, in bytes.
+    pub(crate) client_bytes_each: f64,
+    /// Growth of the resident memory of the server for each, in bytes, if it is known.
+    pub(crate) server_bytes_each: Option<f64>,
 }
 
 /// An expectation and what came of it.
@@ -238,12 +239,14 @@ impl KindReport {
 impl Latency {
     fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let micros = |nanos: u64| nanos as f64 / 1e3;
-        let at = |percentile: f64| (percentile, micros(histogram.value_at_percentile(percentile)));
         (!histogram.is_empty()).then(|| Self {
             min: micros(histogram.min()),
             mean: histogram.mean() / 1e3,
             max: micros(histogram.max()),
-            curve: percentiles(histogram.len()).into_iter().map(at).collect(),
+            curve: curve(histogram)
+                .into_iter()
+                .map(|(percentile, nanos)| (percentile, micros(nanos)))
+                .collect(),
         })
     }
 
@@ -252,6 +255,21 @@ impl Latency {
         let known = self.curve.iter().find(|(known, _)| *known >= percentile - 1e-9);
         known.map_or(self.max, |(_, micros)| *micros)
     }
+}
+
+/// Percentiles and their values, found in one walk: to look each of them up would be as many.
+fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let all = histogram.len();
+    let mut wanted = percentiles(all).into_iter().peekable();
+    let (mut seen, mut curve) = (0, Vec::new());
+    for step in histogram.iter_recorded() {
+        seen += step.count_since_last_iteration();
+        let reached = |percentile: &f64| seen as f64 >= (percentile / 100.0 * all as f64).ceil();
+        while let Some(percentile) = wanted.next_if(reached) {
+            curve.push((percentile, histogram.highest_equivalent(step.value_iterated_to())));
+        }
+    }
+    curve
 }
 
 /// The percentiles of a curve of so many values: more and more of them towards 100, as far as the values tell them apart.

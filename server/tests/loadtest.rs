@@ -166,12 +166,14 @@ fn writes_are_measured_over_all_kinds_of_connections() {
 }
 
 #[test]
-fn idle_connections_are_opened_and_weighed() {
+fn what_is_open_and_idle_is_weighed() {
     let node = node();
-    for over in ["unix", "tcp"] {
-        let report = good(&format!("record --target {} --idle 50 --over {over}", node.address));
-        assert_eq!(number(&report, "/idle/connections"), 50.0);
-        assert_eq!(number(&report, "/kinds/0/count"), 50.0);
+    for how in ["record --over unix", "record --over tcp", "handshake --connections 2"] {
+        let report = good(&format!("{how} --target {} --idle 50", node.address));
+        assert_eq!(number(&report, "/idle/open"), 50.0, "{how}");
+        assert_eq!(number(&report, "/kinds/0/count"), 50.0, "{how}");
+        number(&report, "/idle/client_bytes_each");
+        number(&report, "/idle/server_bytes_each");
     }
     let (exit, _) = run(&format!("record --target {} --idle 50 --over duplex", node.address));
     assert_eq!(exit, Exit::Usage);

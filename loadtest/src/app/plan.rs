@@ -12,8 +12,7 @@ use zeroize::Zeroizing;
 use super::Error;
 use crate::{
     cli::{
-        Command, Common, ExchangeArgs, HandshakeArgs, MixedArgs, PeerArgs, RecordArgs, ServiceArgs, SideArg,
-        StreamArgs,
+        Command, Common, ExchangeArgs, HandshakeArgs, MixedArgs, PeerArgs, ServiceArgs, SideArg, StreamArgs,
     },
     cpu::{ProcessId, Unknown},
     pace::{Pace, Window},
@@ -24,7 +23,7 @@ use crate::{
         Scenario,
         engine_peer::{self, EnginePeer},
         handshake::{Handshakes, Service, Side},
-        idle,
+        idle::{self, What},
         mixed::Mixed,
         record::{Over, Records, Settings},
         token::{Exchange, Tokens},
@@ -216,23 +215,38 @@ impl<'a> Plan<'a> {
         Ok(target)
     }
 
-    /// Opens connections that do nothing, and measures their memory.
+    /// Opens what does nothing, and measures its memory.
     pub(super) async fn idle(
         &mut self,
-        args: &RecordArgs,
+        command: &Command,
+        count: u64,
         target: Target,
         server: Result<ProcessId, Unknown>,
     ) -> Result<Measured, Error> {
-        let count = args.idle.unwrap_or(1);
-        let records = self.records(&args.service, &args.stream, target, Over::Unix)?;
-        if records.settings().over == Over::Duplex {
-            return Err(Error::Usage(
-                "the buffers of a connection in memory would be counted as its own: use --over unix or tcp with --idle",
-            ));
-        }
+        let (what, channels) = match command {
+            Command::Record(args) => {
+                let records = self.records(&args.service, &args.stream, target, Over::Unix)?;
+                if records.settings().over == Over::Duplex {
+                    return Err(Error::Usage(
+                        "the buffers of a connection in memory would be counted as its own: use --over unix or tcp \
+                         with --idle",
+                    ));
+                }
+                (What::Connections(records.settings()), records.channels().to_vec())
+            }
+            Command::Handshake(args) => {
+                self.connections = Some(args.service.connections as usize);
+                let mut service = self.service(&args.service, target);
+                // All of them are under way at once.
+                service.at_once = usize::try_from(count).unwrap_or(usize::MAX);
+                let channels = service.channels(args.service.connections as usize)?;
+                (What::Handshakes(service), channels)
+            }
+            _ => return Err(Error::Usage("only handshakes and connections can be idle")),
+        };
         self.set("idle", count);
         let process = server.as_ref().ok().cloned();
-        let work = idle::measure(&records, count, self.workers(), process.as_ref());
+        let work = idle::measure(&what, &channels, count, self.workers(), process.as_ref());
         let (measured, elapsed, server, client) = run::measure(server, work).await;
         let (idle, samples) = measured?;
         Ok(Measured {

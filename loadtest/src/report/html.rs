@@ -201,11 +201,7 @@ impl Page {
             }
         }
         if let Some(idle) = &report.idle {
-            self.add(format_args!(
-                "<p>{} idle connections: {} of memory for each of their two ends.</p>\n",
-                idle.connections,
-                escape(&show_bytes(idle.bytes_per_stream))
-            ));
+            self.add(format_args!("<p>{}</p>\n", escape(&text::idle_line(idle))));
         }
     }
 

@@ -100,6 +100,19 @@ fn percentiles_are_those_of_the_values() {
 }
 
 #[test]
+fn a_curve_has_the_values_that_the_histogram_finds_one_by_one() {
+    let mut histogram = Histogram::new(3).expect("three digits can be had");
+    for value in [1_u64, 1, 7, 2_000, 2_001, 55_000, 55_000, 1_234_567, 987_654_321] {
+        histogram.record(value).expect("it resizes itself");
+    }
+    let curve = curve(&histogram);
+    assert_eq!(curve.len(), percentiles(histogram.len()).len());
+    for (percentile, value) in curve {
+        assert_eq!(value, histogram.value_at_percentile(percentile), "{percentile}");
+    }
+}
+
+#[test]
 fn a_curve_rises_and_goes_as_far_as_the_values() {
     for (count, last) in [(10_u64, 99.99), (1_000, 99.99), (1_000_000, 99.999), (1_000_000_000, 99.99999)] {
         let percentiles = percentiles(count);

@@ -1,6 +1,6 @@
 //! The form for people.
 
-use super::{KindReport, Latency, ProcessReport, Report, compare::Comparison};
+use super::{IdleReport, KindReport, Latency, ProcessReport, Report, compare::Comparison};
 use crate::units::{show_bytes, show_micros, three_digits};
 
 /// The whole result.
@@ -21,22 +21,27 @@ pub(crate) fn write(report: &Report) -> String {
     text += "\n";
     text += &processes(report);
     if let Some(idle) = &report.idle {
-        text += &format!(
-            "\n{} idle connections: {} of memory for each of their two ends (resident memory of this process {} before, {} after)\n",
-            idle.connections,
-            show_bytes(idle.bytes_per_stream),
-            show_bytes(idle.resident_before as f64),
-            show_bytes(idle.resident_after as f64),
-        );
-        if let Some(growth) = idle.server_growth {
-            text += &format!("the server grew by {} KiB meanwhile\n", growth / 1024);
-        }
+        text += &format!("\n{}\n", idle_line(idle));
     }
     if !report.expectations.is_empty() {
         text += "\n";
         text += &expectations(report);
     }
     text
+}
+
+/// What is open and does nothing costs.
+pub(crate) fn idle_line(idle: &IdleReport) -> String {
+    let (client, server) = (show_bytes(idle.client_bytes_each), idle.server_bytes_each.map(show_bytes));
+    let server = server.map_or_else(String::new, |server| format!(", {server} in the server for each"));
+    format!(
+        "{} open {} that do nothing: {client} in this process for each end{server} (resident memory of this process {} \
+         before, {} after)",
+        idle.open,
+        printable(&idle.of),
+        show_bytes(idle.resident_before as f64),
+        show_bytes(idle.resident_after as f64),
+    )
 }
 
 /// Two results beside each other.

@@ -1,15 +1,20 @@
-//! What open connections cost that do nothing: many are opened, one message goes over each, and then memory is read.
+//! What is open and does nothing costs memory: connections over which one message went, or handshakes whose other end
+//! does not answer. Many are opened, and then the memory of both processes is read.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use alts_client::{AltsStream, Handshaker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    task::JoinSet,
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
 };
 
-use super::record::{Pipe, Records, Settings, pipe};
+use super::{
+    handshake::{Service, failure},
+    record::{Pipe, Settings, pipe},
+};
 use crate::{
     clock::Stopwatch,
     cpu::{ProcessId, Unknown},
@@ -24,8 +29,36 @@ const OTHER_DESCRIPTORS: u64 = 256;
 /// What goes over each connection before it is left alone.
 const MESSAGE: [u8; 64] = [0x5a; 64];
 
-/// What is left open.
+/// Bytes that an unanswered connection in memory holds each way: the first frame of a handshake.
+const UNANSWERED: usize = 4 * 1024;
+
+/// What is left open of a connection.
 type Pair = (AltsStream<Box<dyn Pipe>>, AltsStream<Box<dyn Pipe>>);
+
+/// What is opened.
+#[derive(Clone)]
+pub(crate) enum What {
+    /// Connections, both of whose ends are in this process.
+    Connections(Arc<Settings>),
+    /// Handshakes of connecting ends, whose first frame has been made by the service and is not answered.
+    Handshakes(Service),
+}
+
+/// Something that stays open until it is dropped.
+enum Held {
+    /// Only kept.
+    Pair(#[expect(dead_code, reason = "it is kept, and nothing else")] Box<Pair>),
+    /// Ended with its task; its other end stays, or it would end by itself.
+    Handshake(JoinHandle<()>, #[expect(dead_code, reason = "it is kept, and nothing else")] DuplexStream),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Self::Handshake(task, _) = self {
+            task.abort();
+        }
+    }
+}
 
 /// Why idle connections cannot be measured.
 #[derive(Debug, thiserror::Error)]
@@ -40,56 +73,99 @@ pub(crate) enum Error {
     Memory(#[from] Unknown),
 }
 
-/// Opens `count` connections, `workers` at a time, and reads what they cost.
+/// Opens `count` of them over these connections to the service, `workers` at a time, and reads what they cost.
 pub(crate) async fn measure(
-    records: &Records,
+    what: &What,
+    channels: &[Handshaker],
     count: u64,
     workers: usize,
     server: Option<&ProcessId>,
 ) -> Result<(IdleReport, Samples), Error> {
-    allow_descriptors(count)?;
+    if let What::Connections(_) = what {
+        allow_descriptors(count)?;
+    }
     let own = ProcessId::own()?;
-    // What the first handshakes need stays with this process, and is not of the connections.
-    let warm = open_all(records, workers as u64, workers, Stopwatch::start()).await;
+    // What the first ones need stays with the processes, and is not of those that are counted.
+    let (warm, _) = open_all(what, channels, workers as u64, workers).await;
     drop(warm);
     let memory = |process: &ProcessId| process.read().map(|reading| reading.resident);
-    let before = memory(&own)?;
-    let server_before = server.and_then(|server| memory(server).ok());
-    let (open, samples) = open_all(records, count, workers, Stopwatch::start()).await;
-    let after = memory(&own)?;
-    let server_after = server.and_then(|server| memory(server).ok());
-    let growth = |before: u64, after: u64| after as i64 - before as i64;
-    let streams = (open.len() * 2).max(1);
+    let (before, server_before) = (memory(&own)?, server.and_then(|server| memory(server).ok()));
+    let (held, samples) = open_all(what, channels, count, workers).await;
+    let (after, server_after) = (memory(&own)?, server.and_then(|server| memory(server).ok()));
+    let growth = |before: u64, after: u64| after as f64 - before as f64;
+    let of_each = |growth: f64, parts: usize| growth / (held.len() * parts).max(1) as f64;
+    let (name, ends) = match what {
+        What::Connections(_) => ("connections", 2),
+        What::Handshakes(_) => ("handshakes", 1),
+    };
+    let server_growth = server_before.zip(server_after).map(|(before, after)| growth(before, after));
     let report = IdleReport {
-        connections: open.len() as u64,
+        of: name.to_owned(),
+        open: held.len() as u64,
         resident_before: before,
         resident_after: after,
-        bytes_per_stream: growth(before, after) as f64 / streams as f64,
-        server_growth: server_before.zip(server_after).map(|(before, after)| growth(before, after)),
+        client_bytes_each: of_each(growth(before, after), ends),
+        server_bytes_each: server_growth.map(|growth| of_each(growth, 1)),
     };
     Ok((report, samples))
 }
 
-async fn open_all(records: &Records, count: u64, workers: usize, watch: Stopwatch) -> (Vec<Pair>, Samples) {
+async fn open_all(what: &What, channels: &[Handshaker], count: u64, workers: usize) -> (Vec<Held>, Samples) {
     let (mut tasks, mut all, mut samples) = (JoinSet::new(), Vec::new(), Samples::default());
-    let (settings, mut begun) = (records.settings(), 0);
+    let (kind, watch) = match what {
+        What::Connections(_) => (Kind::Record, Stopwatch::start()),
+        What::Handshakes(_) => (Kind::Handshake, Stopwatch::start()),
+    };
+    let mut channels = channels.iter().cycle().take(usize::try_from(count).unwrap_or(usize::MAX));
     loop {
-        while begun < count && tasks.len() < workers {
-            let (settings, channel) = (settings.clone(), records.channel(begun as usize));
+        while tasks.len() < workers
+            && let Some(channel) = channels.next()
+        {
+            let (what, channel) = (what.clone(), channel.clone());
             tasks.spawn(async move {
                 let from = watch.elapsed();
-                (from, open_one(settings, channel).await, watch.elapsed())
+                (from, what.open(channel).await, watch.elapsed())
             });
-            begun += 1;
         }
         let Some(joined) = tasks.join_next().await else { return (all, samples) };
-        let Ok((begun, outcome, ended)) = joined else { continue };
+        // One that panics has found a bug of this program.
+        let (begun, outcome, ended) = joined.expect("opening does not panic");
         let timing = Timing { due: begun, begun, ended };
-        let moved = outcome.map(|pair| {
-            all.push(pair);
-            Moved { bytes: MESSAGE.len() as u64, frames: 1 }
+        let moved = outcome.map(|held| {
+            all.push(held);
+            Moved::default()
         });
-        samples.add(Kind::Record, std::time::Duration::ZERO, timing, moved);
+        samples.add(kind, Duration::ZERO, timing, moved);
+    }
+}
+
+impl What {
+    async fn open(self, channel: Handshaker) -> Result<Held, Failure> {
+        match self {
+            Self::Connections(settings) => Ok(Held::Pair(Box::new(open_one(settings, channel).await?))),
+            Self::Handshakes(service) => begin_one(service, channel).await,
+        }
+    }
+}
+
+/// Begins a handshake, and waits until the service has made its first frame.
+async fn begin_one(service: Service, channel: Handshaker) -> Result<Held, Failure> {
+    let (near, mut far) = tokio::io::duplex(UNANSWERED);
+    let (connector, mut first) = (service.connector(channel), [0; 1]);
+    let (sender, receiver) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let failed = connector.connect(near, &service.target_name).await.err();
+        // Nobody listens any more once the first frame has come.
+        let _ = sender.send(failed.map(failure));
+    });
+    let came = tokio::select! {
+        came = far.read(&mut first) => came,
+        failed = receiver => return Err(failed.ok().flatten().unwrap_or_else(|| Failure::new("ended", "it ended early"))),
+    };
+    match came {
+        Ok(1..) => Ok(Held::Handshake(task, far)),
+        Ok(0) => Err(Failure::new("ended", "the handshake ended before its first frame")),
+        Err(problem) => Err(Failure::new("connection_broken", problem.to_string())),
     }
 }
 

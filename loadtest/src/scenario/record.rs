@@ -113,9 +113,9 @@ impl Records {
         self.settings.clone()
     }
 
-    /// The connection to the service of the worker with this index.
-    pub(crate) fn channel(&self, index: usize) -> Handshaker {
-        self.channels[index % self.channels.len()].clone()
+    /// The connections to the service.
+    pub(crate) fn channels(&self) -> &[Handshaker] {
+        &self.channels
     }
 }
 
