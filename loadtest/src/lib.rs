@@ -2,7 +2,7 @@
 //! workers, and measures how long each takes and what the server spends on it.
 //!
 //! It is a user of `alts-client`, and never of the server; the engine of handshakes is used as the other end of one, where
-//! a handshake shall cost the server one side only. The program is `alts-loadtest`; [`run`] is all of it but the reading
+//! a handshake shall cost the server one side only. The program is `alts-loadtest`; [`run()`] is all of it but the reading
 //! of its arguments.
 
 mod app;

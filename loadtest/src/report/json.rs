@@ -26,7 +26,7 @@ pub(crate) fn write(report: &Report) -> String {
     serde_json::to_string_pretty(report).expect("a report can be written") + "\n"
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 pub(crate) fn read(path: &Path) -> Result<Report, Error> {
     #[derive(serde::Deserialize)]
     struct Versioned {
