@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use alts_handshake::SystemRandom;
@@ -49,12 +50,20 @@ pub(super) struct Plan<'a> {
     /// For the report.
     settings: Vec<String>,
     connections: Option<usize>,
+    /// Whether things are opened that do nothing, and nothing else.
+    is_idle: bool,
 }
 
 impl<'a> Plan<'a> {
     /// For this target.
     pub(super) fn new(common: &'a Common, target: &Target) -> Self {
-        Self { common, targets: vec![target.to_string()], settings: Vec::new(), connections: None }
+        Self {
+            common,
+            targets: vec![target.to_string()],
+            settings: Vec::new(),
+            connections: None,
+            is_idle: false,
+        }
     }
 
     fn workers(&self) -> usize {
@@ -64,7 +73,11 @@ impl<'a> Plan<'a> {
 
     /// How long the run is.
     pub(super) fn window(&self) -> Window {
-        Window { warm_up: self.common.warmup, measured: self.common.duration }
+        match self.is_idle {
+            // It takes as long as it takes.
+            true => Window { warm_up: Duration::ZERO, measured: Duration::ZERO },
+            false => Window { warm_up: self.common.warmup, measured: self.common.duration },
+        }
     }
 
     /// What is asked of the run.
@@ -83,8 +96,8 @@ impl<'a> Plan<'a> {
             rate: self.common.rate.map(|rate| rate.per_second()),
             workers: self.workers(),
             connections: self.connections,
-            warm_up_seconds: self.common.warmup.as_secs_f64(),
-            duration_seconds: self.common.duration.as_secs_f64(),
+            warm_up_seconds: self.window().warm_up.as_secs_f64(),
+            duration_seconds: self.window().measured.as_secs_f64(),
             settings: self.settings.clone(),
         }
     }
@@ -245,6 +258,7 @@ impl<'a> Plan<'a> {
             _ => return Err(Error::Usage("only handshakes and connections can be idle")),
         };
         self.set("idle", count);
+        self.is_idle = true;
         let process = server.as_ref().ok().cloned();
         let work = idle::measure(&what, &channels, count, self.workers(), process.as_ref());
         let (measured, elapsed, server, client) = run::measure(server, work).await;

@@ -11,7 +11,7 @@ const HEIGHT: f64 = 320.0;
 
 /// Room around the lines, for what is written at the axes.
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
 

@@ -137,7 +137,9 @@ impl Page {
             self.0 += &chart::latency(&format!("latency-{number}"), &title, &series);
         }
         let over_time = |report: &Report, name: &str, class| {
-            let points = report.per_second.iter().enumerate();
+            // In what is left of a second, and behind the end, few operations end.
+            let whole = (report.load.duration_seconds as usize).max(1);
+            let points = report.per_second.iter().take(whole).enumerate();
             let points = points.map(|(second, count)| (second as f64, *count as f64)).collect();
             Series { name: name.to_owned(), class, points }
         };
