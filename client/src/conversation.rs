@@ -1,10 +1,12 @@
 //! One DoHandshake RPC.
 
+use std::time::Duration;
+
 use alts_proto::gcp::{
     HandshakerReq, HandshakerResp, HandshakerResult, HandshakerStatus, handshaker_req::ReqOneof,
 };
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -13,11 +15,15 @@ use crate::{Error, Handshaker, error::bounded};
 /// How altsd begins the details of a refusal that its peer has told it.
 const PEER_ALERT: &str = "peer_alert:";
 
-/// One RPC, of one handshake: requests and responses in turn. Dropping it ends the RPC.
+/// How long a handshaker may take to end an RPC in which there are no more requests, before it is cancelled.
+const END: Duration = Duration::from_secs(5);
+
+/// One RPC, of one handshake: requests and responses in turn. Dropping it says that there are no more requests.
 pub(crate) struct Conversation<'a> {
     handshaker: &'a Handshaker,
     requests: mpsc::Sender<HandshakerReq>,
-    responses: Streaming<HandshakerResp>,
+    /// There until it is dropped.
+    responses: Option<Streaming<HandshakerResp>>,
 }
 
 /// What the handshaker answers to one request.
@@ -61,7 +67,7 @@ impl<'a> Conversation<'a> {
             Ok(response) => response.into_inner(),
             Err(status) => return Err(failed(status, unreachable)),
         };
-        let mut conversation = Self { handshaker, requests, responses };
+        let mut conversation = Self { handshaker, requests, responses: Some(responses) };
         let answer = conversation.answer(sent).await?;
         Ok((conversation, answer))
     }
@@ -77,22 +83,34 @@ impl<'a> Conversation<'a> {
         self.answer(sent).await
     }
 
-    /// Says that there are no more requests.
-    pub(crate) fn end(self) {
-        let Self { requests, mut responses, .. } = self;
-        drop(requests);
-        // The end of the RPC most often comes with the last response. Then it need not be cancelled.
-        let _ = responses.message().now_or_never();
-    }
-
     async fn answer(&mut self, sent: usize) -> Result<Answer, Error> {
         let handshaker = self.handshaker;
         let lost = |status| Error::HandshakerLost {
             address: handshaker.address().to_string(),
             source: Box::new(status),
         };
-        let response = self.responses.message().await.map_err(|status| failed(status, lost))?;
+        let responses = self.responses.as_mut().expect("it is there until this is dropped");
+        let response = responses.message().await.map_err(|status| failed(status, lost))?;
         judge(response.ok_or_else(|| contract("response", "is missing: the RPC has ended without it"))?, sent)
+    }
+}
+
+impl Drop for Conversation<'_> {
+    /// Has the RPC read to its end, also when the handshake has failed. To cancel it while its end is under way would
+    /// count as a fault of the connection that all handshakes share, and it is closed after so many (1,024 in HTTP/2 as
+    /// it is used here).
+    fn drop(&mut self) {
+        let Some(mut responses) = self.responses.take() else { return };
+        // Most often the end comes with the last response.
+        if matches!(responses.message().now_or_never(), Some(Ok(None) | Err(_))) {
+            return;
+        }
+        // Without a runtime there is nothing left that could be disturbed.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(END, async move {
+                while let Ok(Some(_)) = responses.message().await {}
+            }));
+        }
     }
 }
 

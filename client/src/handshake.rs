@@ -117,7 +117,7 @@ impl Terms {
             *waiting_for = WaitingFor::Handshaker;
             answer = conversation.ask(request::next(input.pending())).await?;
         };
-        conversation.end();
+        drop(conversation);
         // A peer that this side does not accept does not get what would complete the handshake for it.
         let Agreed { key, send_limit, info } = Agreed::of(*result, self.max_frame_size)?;
         self.authorize(&info)?;

@@ -48,7 +48,14 @@ use Reply::{End, Fail, Say, Silence};
 enum Event {
     Silent,
     Ended,
+    /// The other end has waited for the end of the RPC.
+    Awaited,
+    /// It has not.
+    Cancelled,
 }
+
+/// How long a scripted handshaker takes to end an RPC in which there are no more requests.
+const LATE: Duration = Duration::from_millis(20);
 
 /// A handshaker that answers every RPC by the same script.
 #[derive(Clone)]
@@ -101,6 +108,8 @@ impl Scripted {
             let _ = responses.send(response);
         }
         let _ = self.events.send(Event::Ended);
+        tokio::time::sleep(LATE).await;
+        let _ = self.events.send(if responses.is_closed() { Event::Cancelled } else { Event::Awaited });
     }
 }
 
@@ -397,6 +406,7 @@ async fn a_dropped_handshake_closes_its_connection_ends_its_rpc_and_gives_its_pl
         }
         assert!(heard(peer).await.is_empty());
         assert_eq!(running.events.recv().await, Some(Event::Ended));
+        assert_eq!(running.events.recv().await, Some(Event::Awaited));
     }
     let _place =
         tokio::time::timeout(LONG, running.handshaker.place(Side::Client)).await.expect("it is free");
@@ -414,5 +424,19 @@ async fn a_handshaker_that_is_not_there_is_named() {
             "{error}"
         );
         assert!(heard(peer).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_rpc_is_left_to_the_handshaker_to_end() {
+    for script in [vec![done(b"", 0)], vec![failure(7, "denied: a", b"")], vec![say(b"", 0), done(b"", 4)]] {
+        let mut running = scripted(&script).await;
+        let terms = Terms::new(running.handshaker);
+        let peer = (&b"peer"[..]).chain(empty());
+        // Whether it succeeds is not what is looked at.
+        let _ = terms.handshake(CLIENT, join(peer, sink())).await;
+        drop(terms);
+        assert_eq!(running.events.recv().await, Some(Event::Ended));
+        assert_eq!(running.events.recv().await, Some(Event::Awaited));
     }
 }
