@@ -30,7 +30,8 @@ impl Address {
             Err(_) => Err(malformed("it cannot be written as a URI")),
         };
         if let Some(path) = given.strip_prefix("unix:") {
-            return made(format!("unix:{}", unix_path(path).map_err(malformed)?));
+            // The slashes are those of the scheme: without them tonic takes two of the path for them.
+            return made(format!("unix://{}", unix_path(path).map_err(malformed)?));
         }
         let host = Host::parse(given).map_err(malformed)?;
         if !allow_remote && !host.is_near() {
@@ -160,6 +161,19 @@ mod tests {
         for (rest, path) in cases {
             assert_eq!(unix_path(rest), Ok(path));
             Address::parse(&format!("unix:{rest}"), false).expect(rest);
+        }
+    }
+
+    /// Else whoever may choose the working directory of the program chooses its handshaker.
+    #[tokio::test]
+    async fn the_path_of_a_socket_stays_absolute_however_many_slashes_it_begins_with() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let path = directory.path().join("socket");
+        let _listener = tokio::net::UnixListener::bind(&path).expect("nobody has it");
+        for slashes in ["", "//", "///", "////"] {
+            let given = format!("unix:{slashes}{}", path.display());
+            let address = Address::parse(&given, false).expect("it is an address");
+            address.endpoint().connect().await.expect(&given);
         }
     }
 
