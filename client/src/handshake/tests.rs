@@ -404,7 +404,7 @@ async fn a_dropped_handshake_closes_its_connection_ends_its_rpc_and_gives_its_pl
 
 #[tokio::test]
 async fn a_handshaker_that_is_not_there_is_named() {
-    for address in ["unix:/nowhere/altsd.sock", "127.0.0.1:1"] {
+    for address in ["unix:/nowhere/altsd.sock", "127.0.0.1:1", "localhost:1"] {
         let handshaker = Handshaker::new(address).expect("it is an address");
         let (io, peer) = connection(b"init").await;
         let error = failed(&Terms::new(handshaker), CLIENT, io).await;
@@ -415,4 +415,14 @@ async fn a_handshaker_that_is_not_there_is_named() {
         );
         assert!(heard(peer).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_handshaker_is_found_by_a_name_of_this_machine() {
+    let running = scripted(&[done(b"", 0)]).await;
+    let by_name = running.handshaker.address().to_string().replace("127.0.0.1", "localhost");
+    let handshaker = Handshaker::new(&by_name).expect("it is an address");
+    let (io, _peer) = connection(b"").await;
+    let ended = Terms::new(handshaker).handshake(CLIENT, io).await;
+    assert!(ended.is_ok(), "{:?}", ended.err());
 }
