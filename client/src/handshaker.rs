@@ -9,6 +9,7 @@ use std::{
 use alts_proto::gcp::handshaker_service_client::HandshakerServiceClient;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
+use tower_service::Service as _;
 
 use crate::{AddressError, Side, address::Address};
 
@@ -87,10 +88,16 @@ impl Handshaker {
         places.acquire().await.expect("nothing closes it")
     }
 
-    /// What opens RPCs. Must be called in a tokio runtime.
-    pub(crate) fn client(&self) -> HandshakerServiceClient<Channel> {
+    /// What opens one RPC. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When no connection can be made any more, since the runtime of the first handshake has ended.
+    pub(crate) async fn client(&self) -> Result<HandshakerServiceClient<Channel>, tonic::transport::Error> {
         let channel = self.0.channel.get_or_init(|| self.0.address.channel(USER_AGENT, self.0.timeout));
-        HandshakerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE)
+        let mut channel = channel.clone();
+        // The client of the RPC would make a status of it, which cannot be told from one that the handshaker sent.
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
+        Ok(HandshakerServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE))
     }
 }
 

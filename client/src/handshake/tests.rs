@@ -426,3 +426,17 @@ async fn a_handshaker_is_found_by_a_name_of_this_machine() {
     let ended = Terms::new(handshaker).handshake(CLIENT, io).await;
     assert!(ended.is_ok(), "{:?}", ended.err());
 }
+
+#[test]
+fn that_the_runtime_of_the_first_handshake_has_ended_is_no_refusal() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is room");
+    let handshaker = Handshaker::new("127.0.0.1:1").expect("it is an address");
+    for _ in 0..2 {
+        let error = runtime().block_on(async {
+            let (io, _peer) = connection(b"").await;
+            failed(&Terms::new(handshaker.clone()), CLIENT, io).await
+        });
+        assert!(matches!(error, Error::HandshakerUnreachable { .. }), "{error}");
+    }
+}
