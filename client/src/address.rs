@@ -1,11 +1,14 @@
 //! Where a handshaker listens.
 
+mod near;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::AddressError;
 
@@ -16,6 +19,8 @@ pub(crate) struct Address {
     given: String,
     /// As tonic takes it.
     endpoint: Endpoint,
+    /// Whether it is a name which must lead to a near address.
+    must_be_near: bool,
 }
 
 impl Address {
@@ -25,23 +30,30 @@ impl Address {
     /// Says what is wrong, and what is right.
     pub(crate) fn parse(given: &str, allow_remote: bool) -> Result<Self, AddressError> {
         let malformed = |problem| AddressError::Malformed { address: given.to_owned(), problem };
-        let made = |uri: String| match Endpoint::from_shared(uri) {
-            Ok(endpoint) => Ok(Self { given: given.to_owned(), endpoint }),
+        let made = |uri: String, must_be_near| match Endpoint::from_shared(uri) {
+            Ok(endpoint) => Ok(Self { given: given.to_owned(), endpoint, must_be_near }),
             Err(_) => Err(malformed("it cannot be written as a URI")),
         };
         if let Some(path) = given.strip_prefix("unix:") {
-            return made(format!("unix:{}", unix_path(path).map_err(malformed)?));
+            // The slashes are those of the scheme: without them tonic takes two of the path for them.
+            return made(format!("unix://{}", unix_path(path).map_err(malformed)?), false);
         }
         let host = Host::parse(given).map_err(malformed)?;
         if !allow_remote && !host.is_near() {
             return Err(AddressError::Remote { address: given.to_owned() });
         }
-        made(format!("http://{given}"))
+        made(format!("http://{given}"), !allow_remote && matches!(host, Host::Name(_)))
     }
 
-    /// What makes connections to it.
-    pub(crate) fn endpoint(&self) -> Endpoint {
-        self.endpoint.clone()
+    /// Connections to it, one after the other, each made within `timeout` by a program that calls itself `user_agent`.
+    pub(crate) fn channel(&self, user_agent: &'static str, timeout: Duration) -> Channel {
+        let endpoint = self.endpoint.clone().connect_timeout(timeout);
+        let endpoint = endpoint.user_agent(user_agent).expect("it is a header's value");
+        if self.must_be_near {
+            endpoint.connect_with_connector_lazy(near::connector())
+        } else {
+            endpoint.connect_lazy()
+        }
     }
 }
 
@@ -110,13 +122,10 @@ impl<'a> Host<'a> {
         Ok(Self::Name(name))
     }
 
-    /// Whether what is sent there stays on this machine, or in it and the one that it is a guest of.
+    /// Whether it is near; a name, as far as it tells.
     fn is_near(&self) -> bool {
         match self {
-            Self::Literal(literal) => match literal.to_canonical() {
-                IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
-                IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
-            },
+            Self::Literal(literal) => near::is_near(*literal),
             Self::Name(name) => {
                 ["localhost", "metadata.google.internal"].iter().any(|near| name.eq_ignore_ascii_case(near))
             }
@@ -160,6 +169,33 @@ mod tests {
         for (rest, path) in cases {
             assert_eq!(unix_path(rest), Ok(path));
             Address::parse(&format!("unix:{rest}"), false).expect(rest);
+        }
+    }
+
+    /// Else whoever may choose the working directory of the program chooses its handshaker.
+    #[tokio::test]
+    async fn the_path_of_a_socket_stays_absolute_however_many_slashes_it_begins_with() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let path = directory.path().join("socket");
+        let _listener = tokio::net::UnixListener::bind(&path).expect("nobody has it");
+        for slashes in ["", "//", "///", "////"] {
+            let given = format!("unix:{slashes}{}", path.display());
+            let address = Address::parse(&given, false).expect("it is an address");
+            address.endpoint.connect().await.expect(&given);
+        }
+    }
+
+    #[test]
+    fn a_name_must_lead_somewhere_near_unless_another_machine_is_allowed() {
+        for (given, allow_remote, expected) in [
+            ("localhost:80", false, true),
+            ("metadata.google.internal.:80", false, true),
+            ("localhost:80", true, false),
+            ("127.0.0.1:80", false, false),
+            ("unix:/run/altsd.sock", false, false),
+        ] {
+            let address = Address::parse(given, allow_remote).expect(given);
+            assert_eq!(address.must_be_near, expected, "{given}");
         }
     }
 

@@ -10,7 +10,10 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::{Error, Handshaker, error::bounded};
+use crate::{
+    Error, Handshaker,
+    error::{Cause, bounded},
+};
 
 /// How altsd begins the details of a refusal that its peer has told it.
 const PEER_ALERT: &str = "peer_alert:";
@@ -58,14 +61,15 @@ impl<'a> Conversation<'a> {
         requests
             .try_send(HandshakerReq { req_oneof: Some(first) })
             .expect("it is empty and has room for one");
-        let unreachable = |status| Error::HandshakerUnreachable {
+        let unreachable = |source: Cause| Error::HandshakerUnreachable {
             address: handshaker.address().to_string(),
-            source: Box::new(status),
+            source,
         };
-        let opened = handshaker.client().do_handshake(ReceiverStream::new(receiver)).await;
+        let mut client = handshaker.client().await.map_err(|error| unreachable(error.into()))?;
+        let opened = client.do_handshake(ReceiverStream::new(receiver)).await;
         let responses = match opened {
             Ok(response) => response.into_inner(),
-            Err(status) => return Err(failed(status, unreachable)),
+            Err(status) => return Err(failed(status, |status| unreachable(status.into()))),
         };
         let mut conversation = Self { handshaker, requests, responses: Some(responses) };
         let answer = conversation.answer(sent).await?;

@@ -221,18 +221,24 @@ fn whose_handshaker(relayed: bool) -> &'static str {
 /// As much of a text that somebody else wrote as an error shows, on one line.
 pub(crate) fn bounded(text: &str) -> String {
     const CHARS: usize = 1_000;
-    let shown = text.chars().take(CHARS).map(|char| if char.is_control() { ' ' } else { char });
+    let shown = text.chars().take(CHARS).map(|char| if is_hidden(char) { ' ' } else { char });
     let more = text.chars().nth(CHARS).map(|_| '…');
     shown.chain(more).collect()
 }
 
-/// The innermost cause: the outer ones only say that there is an inner one.
+/// Whether a character is not shown but changes how others are: it ends their line, or turns their direction.
+pub(crate) fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The innermost cause, bounded: the outer ones only say that there is an inner one.
 fn deepest(error: &Cause) -> String {
     let mut error: &dyn std::error::Error = &**error;
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    bounded(&error.to_string())
 }
 
 #[cfg(test)]
@@ -365,7 +371,11 @@ mod tests {
     #[test]
     fn what_others_write_is_bounded_and_on_one_line() {
         assert_eq!(bounded("a: b\n\u{1b}[31mc"), "a: b  [31mc");
+        assert_eq!(bounded("a\u{2028}b\u{2029}c\u{202e}d\u{2066}e\u{85}f"), "a b c d e f");
         assert_eq!(bounded(&"ü".repeat(1_000)), "ü".repeat(1_000));
+        let said: Cause = io::Error::other("a\nb".repeat(1_000)).into();
+        let lost = Error::HandshakerLost { address: "unix:/s".to_owned(), source: said }.to_string();
+        assert!(lost.chars().count() < 1_100 && !lost.contains('\n'), "{lost}");
         assert_eq!(bounded(&"ü".repeat(1_001)), "ü".repeat(1_000) + "…");
     }
 

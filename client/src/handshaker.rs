@@ -8,7 +8,8 @@ use std::{
 
 use alts_proto::gcp::handshaker_service_client::HandshakerServiceClient;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+use tower_service::Service as _;
 
 use crate::{AddressError, Side, address::Address};
 
@@ -33,14 +34,13 @@ const MAX_CONCURRENT: usize = 100;
 /// The handshaker proves to a program who is at the other end, and gives it the keys of its connections. Both travel in
 /// plaintext and unauthenticated, so that whoever is between the two can read all connections, and be anybody on them.
 /// Therefore the handshaker is asked over a unix socket, or at a loopback or link-local address, or at `localhost` or
-/// `metadata.google.internal`; any other address is an error unless the program calls
-/// [`allow_remote`](HandshakerBuilder::allow_remote). Proxies that the environment names are not used.
+/// `metadata.google.internal`, of which only loopback and link-local addresses are used; any other address is an error
+/// unless the program calls [`allow_remote`](HandshakerBuilder::allow_remote). Proxies that the environment names are not used.
 #[derive(Clone)]
 pub struct Handshaker(Arc<Shared>);
 
 struct Shared {
     address: Address,
-    endpoint: Endpoint,
     /// Made late, for it needs the runtime that handshakes are done in.
     channel: OnceLock<Channel>,
     timeout: Duration,
@@ -88,10 +88,16 @@ impl Handshaker {
         places.acquire().await.expect("nothing closes it")
     }
 
-    /// What opens RPCs. Must be called in a tokio runtime.
-    pub(crate) fn client(&self) -> HandshakerServiceClient<Channel> {
-        let channel = self.0.channel.get_or_init(|| self.0.endpoint.connect_lazy());
-        HandshakerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE)
+    /// What opens one RPC. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When no connection can be made any more, since the runtime of the first handshake has ended.
+    pub(crate) async fn client(&self) -> Result<HandshakerServiceClient<Channel>, tonic::transport::Error> {
+        let channel = self.0.channel.get_or_init(|| self.0.address.channel(USER_AGENT, self.0.timeout));
+        let mut channel = channel.clone();
+        // The client of the RPC would make a status of it, which cannot be told from one that the handshaker sent.
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
+        Ok(HandshakerServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE))
     }
 }
 
@@ -134,11 +140,8 @@ impl HandshakerBuilder {
     /// When the address is none, or may be on another machine.
     pub fn build(self) -> Result<Handshaker, AddressError> {
         let address = Address::parse(&self.address, self.allow_remote)?;
-        let endpoint = address.endpoint().connect_timeout(self.timeout);
-        let endpoint = endpoint.user_agent(USER_AGENT).expect("it is a header's value");
         Ok(Handshaker(Arc::new(Shared {
             address,
-            endpoint,
             channel: OnceLock::new(),
             timeout: self.timeout,
             client_places: Semaphore::new(self.max_concurrent),

@@ -39,7 +39,7 @@ pub trait Listener: Unpin {
     ///
     /// # Errors
     /// When accepting failed; it is tried again after a pause, unless the error says that there is nothing to listen
-    /// to ([`ErrorKind::InvalidInput`], [`ErrorKind::Unsupported`], [`ErrorKind::NotConnected`]).
+    /// to ([`ErrorKind::InvalidInput`], [`ErrorKind::NotConnected`]).
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Self::Io>>>;
 }
 
@@ -256,9 +256,10 @@ fn text_of(panic: &(dyn Any + Send)) -> Option<String> {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
 }
 
-/// Whether there is nothing to listen to. Everything else is a matter of the moment, or of one peer.
+/// Whether there is nothing to listen to. Everything else is a matter of the moment, or of one peer: on Linux also
+/// [`ErrorKind::Unsupported`], which accepting passes on from a connection that is gone.
 fn is_final(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotConnected)
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotConnected)
 }
 
 /// The wait after a failure to accept, twice as long each time.

@@ -51,7 +51,9 @@ use outgoing::Outgoing;
 /// # Memory
 /// While a read waits, and nothing is unsent, it holds no buffer. Otherwise it has at most one each way: of 64 KiB, or a
 /// frame where that is longer, for reading; of a frame and 64 KiB for writing, twice that while a backlog is unsent.
-/// They are not wiped when they are freed: the program's own buffers hold the same plaintext. Keys are wiped.
+/// They are not wiped when they are freed: the program's own buffers hold the same plaintext. The key of the connection
+/// is wiped; what the cipher has made of it for the frames under way, and the buffers in which it came from the
+/// handshaker, are not.
 pub struct AltsStream<IO> {
     io: IO,
     incoming: Incoming,

@@ -13,7 +13,7 @@ use crate::{
     AltsAuthInfo, Error, SecurityLevel,
     auth_info::Facts,
     conversation::contract,
-    error::{RpcVersions, bounded},
+    error::{RpcVersions, bounded, is_hidden},
     record::{FrameLimit, RecordKey, RecordProtocol},
 };
 
@@ -81,7 +81,7 @@ fn not_offered(name: &str) -> String {
     }
 }
 
-/// Account and attributes of the peer.
+/// Account and attributes of the peer. Programs write the account into logs, so that it must be what it looks like.
 fn peer(identity: Option<Identity>) -> Result<(String, HashMap<String, String>), Error> {
     let identity = identity.ok_or_else(|| contract("result.peer_identity", "is missing"))?;
     let problem = match &identity.identity_oneof {
@@ -93,6 +93,10 @@ fn peer(identity: Option<Identity>) -> Result<(String, HashMap<String, String>),
     };
     let account = account(identity.identity_oneof).filter(|account| !account.is_empty());
     let account = account.ok_or_else(|| contract("result.peer_identity.service_account", problem))?;
+    if account.contains(is_hidden) {
+        let problem = format!("is {:?}, with characters that are not shown", bounded(&account));
+        return Err(contract("result.peer_identity.service_account", problem));
+    }
     Ok((account, identity.attributes))
 }
 

@@ -414,7 +414,7 @@ async fn a_dropped_handshake_closes_its_connection_ends_its_rpc_and_gives_its_pl
 
 #[tokio::test]
 async fn a_handshaker_that_is_not_there_is_named() {
-    for address in ["unix:/nowhere/altsd.sock", "127.0.0.1:1"] {
+    for address in ["unix:/nowhere/altsd.sock", "127.0.0.1:1", "localhost:1"] {
         let handshaker = Handshaker::new(address).expect("it is an address");
         let (io, peer) = connection(b"init").await;
         let error = failed(&Terms::new(handshaker), CLIENT, io).await;
@@ -438,5 +438,29 @@ async fn an_rpc_is_left_to_the_handshaker_to_end() {
         drop(terms);
         assert_eq!(running.events.recv().await, Some(Event::Ended));
         assert_eq!(running.events.recv().await, Some(Event::Awaited));
+    }
+}
+
+#[tokio::test]
+async fn a_handshaker_is_found_by_a_name_of_this_machine() {
+    let running = scripted(&[done(b"", 0)]).await;
+    let by_name = running.handshaker.address().to_string().replace("127.0.0.1", "localhost");
+    let handshaker = Handshaker::new(&by_name).expect("it is an address");
+    let (io, _peer) = connection(b"").await;
+    let ended = Terms::new(handshaker).handshake(CLIENT, io).await;
+    assert!(ended.is_ok(), "{:?}", ended.err());
+}
+
+#[test]
+fn that_the_runtime_of_the_first_handshake_has_ended_is_no_refusal() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is room");
+    let handshaker = Handshaker::new("127.0.0.1:1").expect("it is an address");
+    for _ in 0..2 {
+        let error = runtime().block_on(async {
+            let (io, _peer) = connection(b"").await;
+            failed(&Terms::new(handshaker.clone()), CLIENT, io).await
+        });
+        assert!(matches!(error, Error::HandshakerUnreachable { .. }), "{error}");
     }
 }

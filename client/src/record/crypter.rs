@@ -84,12 +84,13 @@ const KDF_SUFFIX: u8 = 1;
 /// Seals or opens frames, one after the other.
 pub(super) struct Crypter(Scheme);
 
-// What ring keeps of a key (the round keys of the AES key in use) is not wiped: ring offers no way to. What all keys
-// are derived from is, so that what stays in memory opens 2^16 frames at most; with GMAC_128 there is one key.
+// What ring keeps of a key is not wiped, for ring offers no way to: the round keys of the AES key in use, wherever a
+// stream has been moved from, and what the stack holds of a derivation until other calls write over it. What all keys
+// are derived from is wiped here, and is boxed, so that a stream that is moved leaves no copy of it.
 enum Scheme {
     Rekey {
-        kdf_key: Zeroizing<[u8; KDF_KEY_LEN]>,
-        nonce_mask: Zeroizing<[u8; COUNTER_LEN]>,
+        kdf_key: Box<Zeroizing<[u8; KDF_KEY_LEN]>>,
+        nonce_mask: Box<Zeroizing<[u8; COUNTER_LEN]>>,
         /// The key in use and what it was derived for.
         current: Option<([u8; 6], LessSafeKey)>,
     },
@@ -100,8 +101,8 @@ impl Crypter {
     pub(super) fn new(key: &RecordKey) -> Self {
         Self(match key.protocol {
             RecordProtocol::GcmAes128Rekey => {
-                let mut kdf_key = Zeroizing::new([0; KDF_KEY_LEN]);
-                let mut nonce_mask = Zeroizing::new([0; COUNTER_LEN]);
+                let mut kdf_key = Box::new(Zeroizing::new([0; KDF_KEY_LEN]));
+                let mut nonce_mask = Box::new(Zeroizing::new([0; COUNTER_LEN]));
                 // A `RecordKey` has as many bytes as its protocol wants.
                 kdf_key.copy_from_slice(&key.bytes[..KDF_KEY_LEN]);
                 nonce_mask.copy_from_slice(&key.bytes[KDF_KEY_LEN..]);
@@ -127,7 +128,7 @@ impl Crypter {
     /// Opens the payload and tag that `sealed` is, in place; the payload stays at its front.
     ///
     /// # Errors
-    /// [`RecordError::NotAuthentic`]. Nothing of use is left in `sealed` then.
+    /// [`RecordError::NotAuthentic`]. What is in `sealed` then is not to be used.
     pub(super) fn open(&mut self, number: &FrameNumber, sealed: &mut [u8]) -> Result<(), RecordError> {
         let opened = match &mut self.0 {
             Scheme::Rekey { kdf_key, nonce_mask, current } => {
@@ -177,4 +178,23 @@ fn masked(number: &FrameNumber, mask: &[u8; COUNTER_LEN]) -> Nonce {
 
 fn plain(number: &FrameNumber) -> Nonce {
     Nonce::assume_unique_for_key(*number.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that moves leaves its bytes behind, and only those where it ends are wiped.
+    #[test]
+    fn the_key_that_others_come_from_stays_where_it_is_wiped_when_a_stream_moves() {
+        let place = |crypter: &Crypter| match &crypter.0 {
+            Scheme::Rekey { kdf_key, nonce_mask, .. } => (kdf_key.as_ptr(), nonce_mask.as_ptr()),
+            Scheme::Gmac(_) => panic!("another protocol was asked for"),
+        };
+        let key = RecordKey::new(RecordProtocol::GcmAes128Rekey, vec![7; 44]).expect("it is long enough");
+        let crypter = Crypter::new(&key);
+        let before = place(&crypter);
+        let moved = Box::new(crypter);
+        assert_eq!(place(&moved), before);
+    }
 }

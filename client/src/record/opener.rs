@@ -38,7 +38,8 @@ impl Opener {
     /// peer may send frames without payload.
     ///
     /// # Errors
-    /// When it is not the next frame that the other end made. Nothing can be opened after it.
+    /// When it is not the next frame that the other end made. Nothing can be opened after it, and what is in `frame` is not
+    /// to be used: of GMAC_128 it is the payload that somebody may have altered.
     pub fn open(&mut self, frame: &mut [u8]) -> Result<Range<usize>, RecordError> {
         if self.refused {
             return Err(RecordError::RefusedBefore);

@@ -117,6 +117,17 @@ fn what_must_be_there_and_is_not_is_named_with_its_value() {
             "result.peer_identity.service_account",
             "is empty",
         ),
+        // It would be another line in a log.
+        (
+            |result| result.peer_identity = named(IdentityOneof::ServiceAccount("a@b\nc@d".to_owned())),
+            "result.peer_identity.service_account",
+            "is \"a@b c@d\", with characters that are not shown",
+        ),
+        (
+            |result| result.peer_identity = named(IdentityOneof::ServiceAccount("a@b\u{202e}".to_owned())),
+            "result.peer_identity.service_account",
+            "is \"a@b \", with characters that are not shown",
+        ),
         (
             |result| result.peer_identity = named(IdentityOneof::Hostname("a@b".to_owned())),
             "result.peer_identity.service_account",
