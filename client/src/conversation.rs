@@ -18,6 +18,10 @@ use crate::{
 /// How altsd begins the details of a refusal that its peer has told it.
 const PEER_ALERT: &str = "peer_alert:";
 
+/// What a server of gRPC that is no handshaker says by its code alone, in words.
+const NO_HANDSHAKER: &str =
+    "what listens there does not know grpc.gcp.HandshakerService; is it the address of a handshaker?";
+
 /// How long a handshaker may take to end an RPC in which there are no more requests, before it is cancelled.
 const END: Duration = Duration::from_secs(5);
 
@@ -145,7 +149,11 @@ fn failed(status: Status, of_transport: impl FnOnce(Status) -> Error) -> Error {
     if std::error::Error::source(&status).is_some() {
         of_transport(status)
     } else {
-        refused(status.code(), status.message())
+        match (status.message(), status.code()) {
+            ("", Code::Unimplemented) => refused(Code::Unimplemented, NO_HANDSHAKER),
+            ("", code) => refused(code, "it gives no reason"),
+            (reason, code) => refused(code, reason),
+        }
     }
 }
 
@@ -223,6 +231,21 @@ mod tests {
             let Error::Refused { relayed, .. } = refused(Code::Aborted, details) else { panic!("{details}") };
             assert_eq!(relayed, expected, "{details}");
         }
+    }
+
+    #[test]
+    fn a_status_without_a_text_is_explained() {
+        let cases = [
+            (Code::Unimplemented, NO_HANDSHAKER),
+            (Code::Internal, "it gives no reason"),
+            (Code::Unavailable, "it gives no reason"),
+        ];
+        for (code, expected) in cases {
+            let error = failed(Status::new(code, ""), |status| panic!("{status} has no cause"));
+            assert_eq!(error.to_string(), format!("this side's handshaker refused: {expected} ({code:?})"));
+        }
+        let error = failed(Status::unimplemented("a: b"), |status| panic!("{status} has no cause"));
+        assert_eq!(error.to_string(), "this side's handshaker refused: a: b (Unimplemented)");
     }
 
     #[test]
