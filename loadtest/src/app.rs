@@ -3,7 +3,7 @@
 mod plan;
 
 use std::{
-    fs,
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
@@ -96,6 +96,7 @@ pub(crate) fn run(command: Command, line: Vec<String>, out: &mut dyn Write) -> R
     if baseline.as_ref().is_some_and(|baseline| baseline.scenario != name(&command)) {
         return Err(Error::Usage("the baseline is a result of another scenario"));
     }
+    can_be_written(common)?;
     let runtime = runtime(common).map_err(Error::Runtime)?;
     let mut report = runtime.block_on(measure(&command, common, line))?;
     // Connections that are still open are of no interest any more.
@@ -213,5 +214,26 @@ fn tell(
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|problem| Error::Unwritable { path: path.display().to_string(), problem })
+    fs::write(path, text).map_err(|problem| unwritable(path, problem))
+}
+
+fn unwritable(path: &Path, problem: io::Error) -> Error {
+    Error::Unwritable { path: path.display().to_string(), problem }
+}
+
+/// Finds out before a run, which may be long, that its result could not be kept. Changes no file.
+fn can_be_written(common: &Common) -> Result<(), Error> {
+    if common.json.is_some() && common.json == common.html {
+        return Err(Error::Usage("--json and --html name the same file"));
+    }
+    for path in [&common.json, &common.html].into_iter().flatten() {
+        let tried = match fs::metadata(path) {
+            // A pipe takes one writer, who writes the result.
+            Ok(there) if !there.is_file() && !there.is_dir() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+            Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),
+        };
+        tried.map_err(|problem| unwritable(path, problem))?;
+    }
+    Ok(())
 }

@@ -237,6 +237,9 @@ fn what_cannot_run_says_so_by_its_exit_code() {
         (format!("handshake --target {} --baseline {absent}", node.address), Exit::CouldNotRun),
         (format!("handshake --target {} --server-pid 2147483647", node.address), Exit::CouldNotRun),
         (format!("handshake --target {} --expect p99", node.address), Exit::Usage),
+        (format!("handshake --target {} --json {absent}/a.json", node.address), Exit::CouldNotRun),
+        (format!("handshake --target {} --html /", node.address), Exit::CouldNotRun),
+        (format!("handshake --target {} --json {absent} --html {absent}", node.address), Exit::Usage),
         ("compare /nonexistent/a /nonexistent/b".to_owned(), Exit::CouldNotRun),
     ] {
         let (exit, text) = run(&arguments);
