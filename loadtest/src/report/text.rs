@@ -58,7 +58,10 @@ pub(crate) fn write_comparison(comparison: &Comparison) -> String {
 fn head(report: &Report) -> String {
     let load = match report.load.rate {
         Some(rate) => format!("open loop, {}/s, at most {} at once", three_digits(rate), report.load.workers),
-        None => format!("closed loop, {} workers", report.load.workers),
+        None => match report.load.workers {
+            1 => "closed loop, 1 worker".to_owned(),
+            workers => format!("closed loop, {workers} workers"),
+        },
     };
     let connections = match report.load.connections {
         Some(0) => ", a new connection for each".to_owned(),
