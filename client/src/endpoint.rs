@@ -11,6 +11,9 @@ impl AltsConnector {
     ///
     /// # Errors
     /// When it is no such target.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as all channels of tonic: make it in the runtime that its calls are made in.
     pub fn channel(&self, target: &str) -> Result<Channel, ConnectError> {
         Ok(Self::endpoint(target)?.connect_with_connector_lazy(self.clone()))
     }
