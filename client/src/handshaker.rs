@@ -2,12 +2,15 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use alts_proto::gcp::handshaker_service_client::HandshakerServiceClient;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    runtime::{self, Handle},
+    sync::{Semaphore, SemaphorePermit},
+};
 use tonic::transport::Channel;
 use tower_service::Service as _;
 
@@ -27,8 +30,9 @@ const MAX_CONCURRENT: usize = 100;
 
 /// The handshaker of this node, shared by all that connects and accepts in this program. Cheap to clone.
 ///
-/// All clones share one connection to it, which is made by the first handshake and made again when it has broken. It
-/// belongs to the tokio runtime of that first handshake, and ends with it.
+/// All clones share one connection to it, which is made by the first handshake and made again when it has broken, or when
+/// a handshake is done in another tokio runtime than the last one. A program that does handshakes in several runtimes at
+/// once makes a handshaker for each.
 ///
 /// # Where it may be
 /// The handshaker proves to a program who is at the other end, and gives it the keys of its connections. Both travel in
@@ -41,8 +45,8 @@ pub struct Handshaker(Arc<Shared>);
 
 struct Shared {
     address: Address,
-    /// Made late, for it needs the runtime that handshakes are done in.
-    channel: OnceLock<Channel>,
+    /// Made late, for it needs the runtime that handshakes are done in, and ends with that.
+    channel: Mutex<Option<(runtime::Id, Channel)>>,
     timeout: Duration,
     /// One for each side: a program that connects to itself needs a place on both for one handshake.
     client_places: Semaphore,
@@ -91,13 +95,26 @@ impl Handshaker {
     /// What opens one RPC. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When no connection can be made any more, since the runtime of the first handshake has ended.
+    /// When no connection can be made any more.
     pub(crate) async fn client(&self) -> Result<HandshakerServiceClient<Channel>, tonic::transport::Error> {
-        let channel = self.0.channel.get_or_init(|| self.0.address.channel(USER_AGENT, self.0.timeout));
-        let mut channel = channel.clone();
+        let mut channel = self.channel();
         // The client of the RPC would make a status of it, which cannot be told from one that the handshaker sent.
         std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
         Ok(HandshakerServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE))
+    }
+
+    /// The channel of this runtime.
+    fn channel(&self) -> Channel {
+        let current = Handle::current().id();
+        let mut made = self.0.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((runtime, channel)) = &*made
+            && *runtime == current
+        {
+            return channel.clone();
+        }
+        let channel = self.0.address.channel(USER_AGENT, self.0.timeout);
+        *made = Some((current, channel.clone()));
+        channel
     }
 }
 
@@ -142,7 +159,7 @@ impl HandshakerBuilder {
         let address = Address::parse(&self.address, self.allow_remote)?;
         Ok(Handshaker(Arc::new(Shared {
             address,
-            channel: OnceLock::new(),
+            channel: Mutex::new(None),
             timeout: self.timeout,
             client_places: Semaphore::new(self.max_concurrent),
             server_places: Semaphore::new(self.max_concurrent),
@@ -168,6 +185,29 @@ mod tests {
         assert_eq!(error.code(), "address_remote");
         assert!(error.to_string().contains("allow_remote(true)"), "{error}");
         builder.allow_remote(true).build().expect("it is allowed");
+    }
+
+    #[test]
+    fn a_runtime_that_follows_another_one_has_a_connection_of_its_own() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
+        listener.set_nonblocking(true).expect("it can be");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let handshaker = Handshaker::new(&address).expect("it is an address");
+        for _ in 0..3 {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("it can be made").block_on(async {
+                let listener = listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+                let listener = listener.expect("it can be had twice");
+                let failing = async {
+                    let mut client = handshaker.client().await?;
+                    Ok::<_, tonic::transport::Error>(client.do_handshake(tokio_stream::pending()).await)
+                };
+                tokio::select! {
+                    connected = listener.accept() => { connected.expect("somebody connects"); }
+                    failed = failing => panic!("{failed:?}"),
+                }
+            });
+        }
     }
 
     #[tokio::test]
