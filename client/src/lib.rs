@@ -24,6 +24,11 @@
 //! ([`AltsConnector::endpoint`]) and `connect_with_connector`, the error's own text is "transport error" and the reason is
 //! in its `source()`; `tonic::Status::from_error` makes a `Status` of it as above.
 //!
+//! A server's program that refuses this one ([`AltsAcceptor::authorize`]) does so when the client's handshake is done and a
+//! call under way: that fails with `UNKNOWN` or `CANCELLED`, its message is tonic's "transport error" or the like, and the
+//! innermost `source()` most often says that the server may not accept this program. Servers that want their callers to
+//! know let them in, and answer them by [`AllowedPeers`].
+//!
 //! # A server of tonic
 //! ```no_run
 //! use alts_client::{AllowedPeers, AltsAcceptor, AltsIncoming, Handshaker};
@@ -70,6 +75,10 @@
 //! ```
 //! [`AltsConnector`] is also what hyper-util's client takes, and the server's account is in the extensions of its
 //! responses.
+//!
+//! # Runtimes
+//! A [`Handshaker`], a connector and an acceptor can be made anywhere; handshakes and channels need a tokio runtime with
+//! I/O and timers (`enable_all`).
 //!
 //! # Features
 //! `tonic` (default): [`AltsConnector::channel`], [`AllowedPeers`], and what puts the peer into the extensions of requests.
