@@ -28,11 +28,15 @@ Examples:
   alts-loadtest mixed --target 127.0.0.1:8080 --token-target 127.0.0.1:8081 --audience https://a.example --mix handshake=8,token=1,record=1
   alts-loadtest compare before.json now.json --max-regression 10%
 
-A closed loop has N workers, each of which begins the next operation when its last has ended. An open loop (--rate) begins
-operations when they are due, however slow the server is; latency is then counted from when they were due.
+A closed loop has N workers, each of which begins the next operation when its last has ended. An open \
+loop (--rate) begins operations when they are due, however slow the server is; latency is then counted from when they \
+were due.
 
-Exit codes: 0 all is as expected; 1 an expectation is broken, or --max-regression exceeded; 2 the arguments are wrong; 3 it
-could not run.";
+Without --expect, operations that fail do not change the exit code. Ctrl-C ends a run early, and what was measured is \
+reported; a second one ends the program at once.
+
+Exit codes: 0 all is as expected; 1 an expectation is broken, or --max-regression exceeded; 2 the arguments are wrong; \
+3 it could not run.";
 
 /// Puts load on ALTS handshakers, token endpoints and connections, and measures what they do
 #[derive(Parser)]
