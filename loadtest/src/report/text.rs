@@ -147,9 +147,6 @@ fn processes(report: &Report) -> String {
     };
     let one = |name: &str, process: &ProcessReport| {
         let who = process.process.clone().unwrap_or_default();
-        if let Some(unknown) = &process.unknown {
-            return vec![printable(&format!("{name} CPU {who}")), format!("unknown: {}", printable(unknown))];
-        }
         let each_took = process.cpu_micros_per_operation.map_or_else(|| "-".to_owned(), show_micros);
         vec![
             printable(&format!("{name} CPU {who}")),
@@ -161,7 +158,17 @@ fn processes(report: &Report) -> String {
             process.threads.map_or_else(String::new, |threads| format!("{threads} threads")),
         ]
     };
-    let mut text = table(&[one("server", &report.server), one("client", &report.client)]);
+    let both = [("server", &report.server), ("client", &report.client)];
+    let known = both.iter().filter(|(_, process)| process.unknown.is_none());
+    let mut text = table(&known.map(|(name, process)| one(name, process)).collect::<Vec<_>>());
+    for (name, process) in both {
+        if let Some(unknown) = &process.unknown {
+            // Its length is not one that columns go by.
+            let who = process.process.as_ref().map_or_else(String::new, |who| format!(" {who}"));
+            text += &printable(&format!("{name} CPU{who}: unknown: {unknown}"));
+            text.push('\n');
+        }
+    }
     let moved: u64 = report.kinds.iter().filter(|kind| kind.name == "record").map(|kind| kind.bytes).sum();
     if let (Some(cpu), true) = (report.client.cpu_seconds, moved > 0 && report.scenario == "record") {
         let per_gigabyte = cpu / (moved as f64 / 1e9);
@@ -239,6 +246,7 @@ mod tests {
         for part in ["\nall ", "\nhandshake ", "\ntoken ", "unknown: it is on another machine"] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+        assert!(text.contains("(alts-loadtest)  250 us per"), "the reason has moved a column\n{text}");
     }
 
     #[test]
