@@ -52,7 +52,9 @@ pub enum Error {
         problem: String,
     },
     /// The other side closed the connection before the handshake was done: it has refused, or failed.
-    #[error("the other side closed the connection during the handshake; its handshaker's log says why")]
+    #[error(
+        "the other side closed the connection during the handshake; its log or its handshaker's says why, if it speaks ALTS"
+    )]
     PeerClosed,
     /// The connection to the other side failed.
     #[error("the connection to the other side failed during the handshake: {0}")]
@@ -343,7 +345,7 @@ mod tests {
             "this side's handshaker refused: a: b (PermissionDenied)",
             "the other side's handshaker refused: a: b (PermissionDenied)",
             "the handshaker broke its contract: status is missing",
-            "the other side closed the connection during the handshake; its handshaker's log says why",
+            "the other side closed the connection during the handshake; its log or its handshaker's says why, if it speaks ALTS",
             "the connection to the other side failed during the handshake: host unreachable",
             "the other side sent 3 bytes and the handshake is not done; at most 2 are taken",
             "the other side speaks rpc versions 2.2 to 2.2, this one 2.1 to 2.1",
