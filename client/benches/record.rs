@@ -125,15 +125,11 @@ struct Alts {
 impl Alts {
     fn new(limit: usize) -> Self {
         let protocol = RecordProtocol::GcmAes128Rekey;
-        let key = RecordKey::new(protocol, (1..=44).collect()).expect("it has 44 bytes");
+        let key = || RecordKey::new(protocol, (1..=44).collect()).expect("it has 44 bytes");
         let frames = FrameLimit::nearest(u32::try_from(limit).expect("it is at most 1 MiB"));
-        Self {
-            sealer: Sealer::new(&key, Side::Client, frames),
-            opener: Opener::new(&key, Side::Client, frames),
-            out: Vec::with_capacity(limit),
-            wire: Vec::new(),
-            buffer: vec![0; limit + 4],
-        }
+        let (sealer, _) = key().ends(Side::Client, frames, frames);
+        let (_, opener) = key().ends(Side::Server, frames, frames);
+        Self { sealer, opener, out: Vec::with_capacity(limit), wire: Vec::new(), buffer: vec![0; limit + 4] }
     }
 
     fn pass(&mut self, mut chunk: &[u8], mut read: &mut [u8]) {

@@ -14,11 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{
-    AltsAuthInfo, Side,
-    established::Established,
-    record::{Opener, RecordError, Sealer},
-};
+use crate::{AltsAuthInfo, established::Established, record::RecordError};
 use incoming::Incoming;
 use outgoing::Outgoing;
 
@@ -67,15 +63,10 @@ impl<IO> AltsStream<IO> {
     /// Goes on with `io` where the handshake left it.
     pub(crate) fn new(io: IO, established: Established) -> Self {
         let Established { side, key, send_limit, receive_limit, max_payload, rest, info } = established;
-        let peer = match side {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        };
-        let mut sealer = Sealer::new(&key, side, send_limit);
+        let (mut sealer, opener) = key.ends(side, send_limit, receive_limit);
         if let Some(bytes) = max_payload {
             sealer.limit_payload(bytes);
         }
-        let opener = Opener::new(&key, peer, receive_limit);
         let (incoming, outgoing) = (Incoming::new(opener, rest), Outgoing::new(sealer));
         Self { io, incoming, outgoing, broken: None, info }
     }

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use alts_client::{
     Side,
-    record::{FrameLimit, Opener, RecordKey, RecordProtocol, Sealer},
+    record::{FrameLimit, RecordKey, RecordProtocol},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -16,10 +16,13 @@ type Case<'a> = (bool, bool, Vec<&'a [u8]>, Vec<(u16, u8)>, &'a [u8]);
 fuzz_target!(|case: Case<'_>| {
     let (gmac, server, payloads, edits, tail) = case;
     let protocol = if gmac { RecordProtocol::Gmac128 } else { RecordProtocol::GcmAes128Rekey };
-    let side = if server { Side::Server } else { Side::Client };
-    let key = RecordKey::new(protocol, (1..=44).collect()).expect("it has 44 bytes");
+    let (side, peer) = if server { (Side::Server, Side::Client) } else { (Side::Client, Side::Server) };
+    let ends = |side| {
+        let key = RecordKey::new(protocol, (1..=44).collect()).expect("it has 44 bytes");
+        key.ends(side, FrameLimit::MIN, FrameLimit::MIN)
+    };
 
-    let mut sealer = Sealer::new(&key, side, FrameLimit::MIN);
+    let (mut sealer, _) = ends(side);
     let mut good = Vec::new();
     for payload in payloads {
         sealer.seal(&[IoSlice::new(payload)], &mut good).expect("few frames are made");
@@ -32,8 +35,8 @@ fuzz_target!(|case: Case<'_>| {
     }
     stream.extend_from_slice(tail);
 
-    let mut opener = Opener::new(&key, side, FrameLimit::MIN);
-    let mut again = Sealer::new(&key, side, FrameLimit::MIN);
+    let (_, mut opener) = ends(peer);
+    let (mut again, _) = ends(side);
     let mut at = 0;
     while let Ok(Some(len)) = opener.frame_len(&stream[at..]) {
         let Some(frame) = stream.get(at..at + len) else { break };

@@ -51,7 +51,8 @@ impl RecordProtocol {
     }
 }
 
-/// The key of one connection and the protocol that it is for. It wipes itself, and cannot be copied or printed.
+/// The key of one connection and the protocol that it is for; [`Self::ends`] uses it up. It wipes itself, and cannot be
+/// copied or printed.
 pub struct RecordKey {
     pub(super) protocol: RecordProtocol,
     pub(super) bytes: Zeroizing<Vec<u8>>,
@@ -59,6 +60,9 @@ pub struct RecordKey {
 
 impl RecordKey {
     /// Takes as many of `bytes` as the protocol wants; a handshaker may send more. All of `bytes` are wiped.
+    ///
+    /// They are for one connection: each of its ends makes one key of them, once. Made again of the same bytes, a key
+    /// would seal with nonces that have been used.
     ///
     /// # Errors
     /// [`RecordError::KeyTooShort`].

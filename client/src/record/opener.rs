@@ -20,7 +20,7 @@ pub struct Opener {
 
 impl Opener {
     /// For what `side`, the other end, sends. Frames over `limit`, their length field not counted, are refused.
-    pub fn new(key: &RecordKey, side: Side, limit: FrameLimit) -> Self {
+    pub(super) fn new(key: &RecordKey, side: Side, limit: FrameLimit) -> Self {
         let counter = Counter::new(key.protocol, side);
         Self { crypter: Crypter::new(key), counter, limit, frames: 0, refused: false }
     }

@@ -18,10 +18,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// For what `side` sends, in frames of at most `limit`, all bytes of them counted.
-    ///
-    /// A key takes one sealer of each side in all its life, over all programs: two would seal different frames with the
-    /// same nonces, and whoever sees both can read them and forge others. Nothing here can see to that.
-    pub fn new(key: &RecordKey, side: Side, limit: FrameLimit) -> Self {
+    pub(super) fn new(key: &RecordKey, side: Side, limit: FrameLimit) -> Self {
         let counter = Counter::new(key.protocol, side);
         Self { crypter: Crypter::new(key), counter, max_payload: limit.max_payload() }
     }

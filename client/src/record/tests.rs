@@ -185,6 +185,23 @@ fn errors_say_what_was_found_and_what_is_allowed() {
 }
 
 #[test]
+fn of_one_key_each_end_sends_as_itself_and_receives_as_the_other_within_its_own_limits() {
+    let (small, large) = (FrameLimit::MIN, FrameLimit::MAX);
+    for protocol in [REKEY, GMAC] {
+        let (mut client, mut from_server) = key(protocol).ends(Side::Client, small, large);
+        let (mut server, mut from_client) = key(protocol).ends(Side::Server, large, small);
+        assert_eq!((client.max_payload(), server.max_payload()), (small.max_payload(), large.max_payload()));
+        let (mut asked, mut answered) = (frame(&mut client, b"ask"), frame(&mut server, &[7; 1 << 18]));
+        assert_eq!(asked, frame(&mut sealer(protocol, Side::Client, 0), b"ask"));
+        assert_eq!(from_client.open(&mut asked.clone()), Ok(8..11));
+        assert_eq!(from_server.open(&mut answered.clone()), Ok(8..8 + (1 << 18)));
+        let too_long = RecordError::FrameTooLong { length: (1 << 18) + 20, limit: 16_384 };
+        assert_eq!(from_client.open(&mut answered), Err(too_long));
+        assert_eq!(from_server.open(&mut asked), Err(RecordError::NotAuthentic));
+    }
+}
+
+#[test]
 fn keys_are_taken_from_the_front_of_what_a_handshaker_sends() {
     for (protocol, wanted) in [(REKEY, 44), (GMAC, 16)] {
         let short = RecordKey::new(protocol, vec![1; wanted - 1]).err();

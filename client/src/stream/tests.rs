@@ -17,7 +17,7 @@ use super::AltsStream;
 use crate::{
     AltsAuthInfo, Side,
     established::Established,
-    record::{FrameLimit, RecordError, RecordKey, RecordProtocol, Sealer},
+    record::{FrameLimit, RecordError, RecordKey, RecordProtocol},
 };
 
 /// Bytes of a frame beside its payload.
@@ -53,7 +53,7 @@ fn piped(size: usize) -> (AltsStream<DuplexStream>, AltsStream<DuplexStream>) {
 
 /// The frames that the server would send, one of each payload, also of those that are empty.
 fn frames_of_server(payloads: &[&[u8]]) -> Vec<u8> {
-    let mut sealer = Sealer::new(&key(), Side::Server, FrameLimit::MAX);
+    let (mut sealer, _) = key().ends(Side::Server, FrameLimit::MAX, FrameLimit::MAX);
     let mut frames = Vec::new();
     for payload in payloads {
         match payload {
