@@ -55,7 +55,10 @@ pub enum Error {
     #[error(
         "the other side closed the connection during the handshake; its log or its handshaker's says why, if it speaks ALTS"
     )]
-    PeerClosed,
+    PeerClosed {
+        /// Bytes that it had sent. Of a client that has sent none, it may be a port scan or a health check.
+        received: usize,
+    },
     /// The connection to the other side failed.
     #[error("the connection to the other side failed during the handshake: {0}")]
     Connection(#[source] io::Error),
@@ -140,7 +143,7 @@ impl Error {
             Self::Refused { relayed: false, .. } => "refused_by_handshaker",
             Self::Refused { relayed: true, .. } => "refused_by_peer",
             Self::Contract { .. } => "handshaker_contract_broken",
-            Self::PeerClosed => "peer_closed",
+            Self::PeerClosed { .. } => "peer_closed",
             Self::Connection(_) => "connection_failed",
             Self::TooMuchInput { .. } => "too_much_input",
             Self::RpcVersions { .. } => "rpc_versions_not_common",
@@ -154,7 +157,7 @@ impl Error {
     pub fn refused_by(&self) -> RefusedBy {
         match self {
             Self::Refused { relayed: false, .. } => RefusedBy::OurHandshaker,
-            Self::Refused { relayed: true, .. } | Self::PeerClosed => RefusedBy::Peer,
+            Self::Refused { relayed: true, .. } | Self::PeerClosed { .. } => RefusedBy::Peer,
             Self::Contract { .. }
             | Self::TooMuchInput { .. }
             | Self::RpcVersions { .. }
@@ -167,11 +170,11 @@ impl Error {
         }
     }
 
-    /// A failure of the connection to the other side: most often it has just gone.
-    pub(crate) fn of_connection(error: io::Error) -> Self {
+    /// A failure of the connection to the other side, which has sent `received` bytes: most often it has just gone.
+    pub(crate) fn of_connection(error: io::Error, received: usize) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match error.kind() {
-            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::PeerClosed,
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::PeerClosed { received },
             _ => Self::Connection(error),
         }
     }
@@ -179,7 +182,7 @@ impl Error {
     fn io_kind(&self) -> io::ErrorKind {
         match self {
             Self::HandshakerUnreachable { .. } => io::ErrorKind::NotConnected,
-            Self::HandshakerLost { .. } | Self::PeerClosed => io::ErrorKind::ConnectionAborted,
+            Self::HandshakerLost { .. } | Self::PeerClosed { .. } => io::ErrorKind::ConnectionAborted,
             Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
             Self::NotAuthorized { .. } => io::ErrorKind::PermissionDenied,
             Self::Connection(error) => error.kind(),
@@ -280,7 +283,7 @@ mod tests {
                 RefusedBy::Us,
                 ErrorKind::InvalidData,
             ),
-            (Error::PeerClosed, "peer_closed", RefusedBy::Peer, ErrorKind::ConnectionAborted),
+            (Error::PeerClosed { received: 0 }, "peer_closed", RefusedBy::Peer, ErrorKind::ConnectionAborted),
             (
                 Error::Connection(ErrorKind::HostUnreachable.into()),
                 "connection_failed",
@@ -387,10 +390,13 @@ mod tests {
             BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, Other, TimedOut, UnexpectedEof,
         };
         for kind in [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof] {
-            assert!(matches!(Error::of_connection(kind.into()), Error::PeerClosed), "{kind}");
+            assert!(
+                matches!(Error::of_connection(kind.into(), 3), Error::PeerClosed { received: 3 }),
+                "{kind}"
+            );
         }
         for kind in [HostUnreachable, TimedOut, Other] {
-            assert!(matches!(Error::of_connection(kind.into()), Error::Connection(_)), "{kind}");
+            assert!(matches!(Error::of_connection(kind.into(), 0), Error::Connection(_)), "{kind}");
         }
     }
 }

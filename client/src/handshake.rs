@@ -1,6 +1,6 @@
 //! Carries a handshake between a byte stream and the handshaker.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -109,7 +109,7 @@ impl Terms {
                 }
             }
             *waiting_for = WaitingFor::Peer;
-            send(io, &answer.out_frames).await?;
+            send(io, &answer.out_frames).await.map_err(|error| input.failed(error))?;
             has_sent |= !answer.out_frames.is_empty();
             if !leads_on {
                 input.read(io).await?;
@@ -122,7 +122,7 @@ impl Terms {
         let Agreed { key, send_limit, info } = Agreed::of(*result, self.max_frame_size)?;
         self.authorize(&info)?;
         *waiting_for = WaitingFor::Peer;
-        send(io, &last_frames).await?;
+        send(io, &last_frames).await.map_err(|error| input.failed(error))?;
         Ok(Established {
             side,
             key,
@@ -154,12 +154,12 @@ impl From<Error> for Failure {
 }
 
 /// Sends all of it before anything is read: the other side may be waiting for its last byte.
-async fn send<IO: AsyncWrite + Unpin>(io: &mut IO, frames: &[u8]) -> Result<(), Error> {
+async fn send<IO: AsyncWrite + Unpin>(io: &mut IO, frames: &[u8]) -> io::Result<()> {
     if frames.is_empty() {
         return Ok(());
     }
-    io.write_all(frames).await.map_err(Error::of_connection)?;
-    io.flush().await.map_err(Error::of_connection)
+    io.write_all(frames).await?;
+    io.flush().await
 }
 
 #[cfg(test)]

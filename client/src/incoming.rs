@@ -58,7 +58,8 @@ type Observer = Arc<dyn Fn(&FailedHandshake<'_>) + Send + Sync>;
 /// The connections of a listener, after their handshakes: what `Server::serve_with_incoming` of tonic takes.
 ///
 /// Handshakes are done side by side, in tasks of their own, so that a slow peer keeps nobody waiting; as many at once as
-/// the [`Handshaker`](crate::Handshaker) allows, within its time. A failed one ends its connection alone, and is logged.
+/// the [`Handshaker`](crate::Handshaker) allows, within its time. A failed one ends its connection alone, and is logged:
+/// at level warn, but at debug when the peer has closed the connection without a word, as port scans and health checks do.
 /// When 1,024 connections ([`Self::max_unfinished`]) are neither done nor handed on, no more are accepted.
 ///
 /// When accepting fails, as it does without file descriptors, it goes on after a pause of at most 1 s. Dropped, it ends
@@ -229,13 +230,18 @@ where
 
 /// Logs a failed handshake, and has it counted.
 fn tell(peer: &str, error: &Error, observer: Option<&(dyn Fn(&FailedHandshake<'_>) + Send + Sync)>) {
-    tracing::warn!(
-        peer,
-        refused_by = ?error.refused_by(),
-        code = error.code(),
-        %error,
-        "a connection came to nothing, its handshake failed"
-    );
+    if let Error::PeerClosed { received: 0 } = error {
+        // A port scan or a health check of TCP, which may come every second.
+        tracing::debug!(peer, code = error.code(), "a connection came to nothing, its peer has sent nothing");
+    } else {
+        tracing::warn!(
+            peer,
+            refused_by = ?error.refused_by(),
+            code = error.code(),
+            %error,
+            "a connection came to nothing, its handshake failed"
+        );
+    }
     if let Some(observer) = observer {
         observer(&FailedHandshake { peer, error });
     }

@@ -1,5 +1,7 @@
 //! What the peer has sent and the handshaker has not used up.
 
+use std::io;
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -30,9 +32,15 @@ impl Input {
     pub(super) async fn read<IO: AsyncRead + Unpin>(&mut self, io: &mut IO) -> Result<(), Error> {
         let room = self.room()?;
         self.pending.reserve(room);
-        let read = io.read_buf(&mut (&mut self.pending).limit(room)).await.map_err(Error::of_connection)?;
+        let read = io.read_buf(&mut (&mut self.pending).limit(room)).await;
+        let read = read.map_err(|error| self.failed(error))?;
         self.total += read;
-        if read == 0 { Err(Error::PeerClosed) } else { Ok(()) }
+        if read == 0 { Err(Error::PeerClosed { received: self.total }) } else { Ok(()) }
+    }
+
+    /// What a failure of the connection is, after what has come so far.
+    pub(super) fn failed(&self, error: io::Error) -> Error {
+        Error::of_connection(error, self.total)
     }
 
     /// What goes with the next request.
@@ -87,8 +95,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_connection_is_an_error() {
-        let error = Input::default().read(&mut tokio::io::empty()).await.expect_err("nothing comes");
-        assert!(matches!(error, Error::PeerClosed), "{error}");
+        let mut input = Input::default();
+        for (mut sent, expected) in [(&b""[..], 0), (b"hello", 5), (b"you", 8)] {
+            while !sent.is_empty() {
+                input.read(&mut sent).await.expect("there are bytes");
+                input.consume(input.pending().len());
+            }
+            let error = input.read(&mut sent).await.expect_err("nothing comes");
+            assert!(matches!(error, Error::PeerClosed { received } if received == expected), "{error:?}");
+            let error = input.failed(io::ErrorKind::ConnectionReset.into());
+            assert!(matches!(error, Error::PeerClosed { received } if received == expected), "{error:?}");
+        }
     }
 
     #[tokio::test]

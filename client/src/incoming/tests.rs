@@ -1,12 +1,16 @@
 //! What comes of errors of a listener. Handshakes are tested with a real handshaker, in `server/tests/greeter`.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::io::DuplexStream;
 use tokio_stream::StreamExt as _;
+use tracing::{Event, Level, Metadata, Subscriber, span, subscriber};
 
 use super::*;
-use crate::Handshaker;
+use crate::{Handshaker, WaitingFor};
 
 /// Fails in these ways, one after the other, and ends.
 struct Failing(VecDeque<io::Error>);
@@ -69,4 +73,79 @@ fn pauses_grow_up_to_a_second() {
 #[test]
 fn at_least_one_connection_may_be_unfinished() {
     assert_eq!(incoming([]).max_unfinished(0).max_unfinished, 1);
+}
+
+/// Keeps the levels of what this crate logs.
+#[derive(Clone, Default)]
+struct Levels(Arc<Mutex<Vec<Level>>>);
+
+impl Levels {
+    fn take(&self) -> Vec<Level> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Subscriber for Levels {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("alts_client")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(*event.metadata().level());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn only_a_peer_that_has_gone_without_a_word_is_logged_at_debug() {
+    let cases = [
+        (Error::PeerClosed { received: 0 }, Level::DEBUG),
+        (Error::PeerClosed { received: 1 }, Level::WARN),
+        (Error::Connection(ErrorKind::TimedOut.into()), Level::WARN),
+        (Error::TimedOut { seconds: 1.0, waiting_for: WaitingFor::Peer }, Level::WARN),
+        (Error::TooMuchInput { bytes: 0, limit: 0 }, Level::WARN),
+    ];
+    let levels = Levels::default();
+    let counted = Mutex::new(Vec::new());
+    let observer = |failed: &FailedHandshake<'_>| {
+        counted.lock().unwrap_or_else(PoisonError::into_inner).push(failed.error.code());
+    };
+    subscriber::with_default(levels.clone(), || {
+        for (error, level) in &cases {
+            tell("192.0.2.1:1", error, Some(&observer));
+            assert_eq!(levels.take(), [*level], "{error:?}");
+        }
+    });
+    let counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(counted, cases.each_ref().map(|(error, _)| error.code()), "each is counted");
+}
+
+#[tokio::test]
+async fn a_connection_that_only_opens_and_closes_is_counted_and_not_warned_of() {
+    let levels = Levels::default();
+    let _default = subscriber::set_default(levels.clone());
+    let handshaker = Handshaker::new("127.0.0.1:1").expect("it is an address");
+    let (opened, peer) = tokio::io::duplex(1);
+    drop(peer);
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let seen = counted.clone();
+    let mut incoming =
+        AltsIncoming::from_stream(tokio_stream::iter([Ok(opened)]), AltsAcceptor::new(handshaker))
+            .on_failure(move |failed| {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(failed.error.code());
+            });
+    assert!(incoming.next().await.is_none());
+    assert_eq!(*counted.lock().unwrap_or_else(PoisonError::into_inner), ["peer_closed"]);
+    assert_eq!(levels.take(), [Level::DEBUG]);
 }

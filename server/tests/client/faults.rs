@@ -111,7 +111,7 @@ async fn a_peer_that_goes_in_the_middle_is_said_to_have_gone() {
     };
     abandoned.await;
     let gone = error(acceptor.accept(server).await);
-    assert!(matches!(gone, Error::PeerClosed), "{gone}");
+    assert!(matches!(gone, Error::PeerClosed { .. }), "{gone}");
     assert_eq!((gone.code(), gone.refused_by()), ("peer_closed", RefusedBy::Peer));
 
     let (client, mut server) = tcp().await;
@@ -120,7 +120,7 @@ async fn a_peer_that_goes_in_the_middle_is_said_to_have_gone() {
         drop(server);
     });
     let gone = error(client);
-    assert!(matches!(gone, Error::PeerClosed), "{gone}");
+    assert!(matches!(gone, Error::PeerClosed { .. }), "{gone}");
 
     let (client, server) = meet(&connector, &acceptor, tcp().await).await;
     assert_eq!(info(&client).peer_service_account(), CART, "its places are free again");

@@ -114,7 +114,7 @@ async fn a_server_that_the_program_does_not_want_never_has_a_connection() {
     assert_eq!((code, by), ("not_authorized", RefusedBy::Us));
     assert_eq!(text, "this program does not speak to cart@prod.example: not today");
     let error = error(server);
-    assert!(matches!(error, Error::PeerClosed), "{error}");
+    assert!(matches!(error, Error::PeerClosed { .. }), "{error}");
     assert_eq!(
         error.to_string(),
         "the other side closed the connection during the handshake; its log or its handshaker's says why, if it speaks ALTS"
