@@ -111,7 +111,12 @@ pub(crate) fn run(command: Command, line: Vec<String>, out: &mut dyn Write) -> R
     tell(common, &report, baseline.as_ref().zip(comparison.as_ref()), out)?;
     let is_worse =
         comparison.is_some_and(|comparison| comparison.is_worse && common.max_regression.is_some());
-    Ok(if report.is_as_expected() && !is_worse { Exit::Good } else { Exit::Broken })
+    Ok(match report.is_as_expected() && !is_worse {
+        false => Exit::Broken,
+        // What was measured is how fast something fails.
+        true if report.is_in_vain() => Exit::CouldNotRun,
+        true => Exit::Good,
+    })
 }
 
 fn name(command: &Command) -> &'static str {

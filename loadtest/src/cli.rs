@@ -32,11 +32,11 @@ A closed loop has N workers, each of which begins the next operation when its la
 loop (--rate) begins operations when they are due, however slow the server is; latency is then counted from when they \
 were due.
 
-Without --expect, operations that fail do not change the exit code. Ctrl-C ends a run early, and what was measured is \
+Without --expect, operations that fail do not change the exit code, unless all of them do. Ctrl-C ends a run early, and what was measured is \
 reported; a second one ends the program at once.
 
 Exit codes: 0 all is as expected; 1 an expectation is broken, or --max-regression exceeded; 2 the arguments are wrong; \
-3 it could not run.";
+3 it could not run, or nothing has succeeded.";
 
 /// Puts load on ALTS handshakers, token endpoints and connections, and measures what they do
 #[derive(Parser)]

@@ -208,6 +208,13 @@ impl Report {
         }
     }
 
+    /// Whether anything was tried and nothing has succeeded.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        let errors: u64 = self.kinds.iter().map(|kind| kind.errors).sum();
+        let good: u64 = self.kinds.iter().map(|kind| kind.count).sum();
+        errors > 0 && good == 0
+    }
+
     /// Whether all expectations held.
     pub(crate) fn is_as_expected(&self) -> bool {
         self.expectations.iter().all(|verdict| verdict.held)

@@ -136,6 +136,7 @@ fn tokens_are_measured_and_refusals_counted_by_their_codes() {
     assert_eq!(exit, Exit::Broken);
     assert!(text.contains("invalid_target/token_audience_denied"), "{text}");
     assert!(text.contains("BROKEN"), "{text}");
+    assert_eq!(run(&arguments).0, Exit::CouldNotRun, "nothing has succeeded");
 }
 
 #[test]

@@ -52,6 +52,15 @@ enum Held {
     Handshake(JoinHandle<()>, #[expect(dead_code, reason = "it is kept, and nothing else")] DuplexStream),
 }
 
+impl Held {
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Pair(_) => true,
+            Self::Handshake(task, _) => !task.is_finished(),
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if let Self::Handshake(task, _) = self {
@@ -90,7 +99,9 @@ pub(crate) async fn measure(
     drop(warm);
     let memory = |process: &ProcessId| process.read().map(|reading| reading.resident);
     let (before, server_before) = (memory(&own)?, server.and_then(|server| memory(server).ok()));
-    let (held, samples) = open_all(what, channels, count, workers).await;
+    let (mut held, samples) = open_all(what, channels, count, workers).await;
+    // Some may have come to their time limit while others were opened.
+    held.retain(Held::is_open);
     let (after, server_after) = (memory(&own)?, server.and_then(|server| memory(server).ok()));
     let growth = |before: u64, after: u64| after as f64 - before as f64;
     let of_each = |growth: f64, parts: usize| growth / (held.len() * parts).max(1) as f64;
