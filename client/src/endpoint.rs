@@ -7,7 +7,8 @@ use crate::{AltsConnector, ConnectError};
 
 impl AltsConnector {
     /// A channel to `target`, `HOST:PORT`, with tonic's usual settings; it connects when it is first used, and again
-    /// whenever the connection has gone. Why it has none, the `Status` of a call says.
+    /// whenever the connection has gone. Why it has none, the `Status` of a call says; of a refusal by the server's side see
+    /// [the crate](crate#a-client-of-tonic).
     ///
     /// # Errors
     /// When it is no such target.

@@ -24,10 +24,12 @@
 //! ([`AltsConnector::endpoint`]) and `connect_with_connector`, the error's own text is "transport error" and the reason is
 //! in its `source()`; `tonic::Status::from_error` makes a `Status` of it as above.
 //!
-//! A server's program that refuses this one ([`AltsAcceptor::authorize`]) does so when the client's handshake is done and a
-//! call under way: that fails with `UNKNOWN` or `CANCELLED`, its message is tonic's "transport error" or the like, and the
-//! innermost `source()` most often says that the server may not accept this program. Servers that want their callers to
-//! know let them in, and answer them by [`AllowedPeers`].
+//! A server's handshaker or program ([`AltsAcceptor::authorize`]) that refuses this client most often does so when the
+//! client's own handshake is done and its first call is on its way. Of a refusal by the server's side the first call of a
+//! connection fails with `UNAVAILABLE`, `UNKNOWN` or `CANCELLED`, depending on a race: programs should treat the three
+//! alike there. Unless it is `UNAVAILABLE` as above, the message is tonic's "transport error" or the like, and the innermost
+//! `source()` most often says that the server may not accept this program. Servers that want their callers to know let
+//! them in, and answer them by [`AllowedPeers`].
 //!
 //! # A server of tonic
 //! ```no_run
