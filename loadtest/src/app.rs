@@ -113,8 +113,8 @@ pub(crate) fn run(command: Command, line: Vec<String>, out: &mut dyn Write) -> R
         comparison.is_some_and(|comparison| comparison.is_worse && common.max_regression.is_some());
     Ok(match report.is_as_expected() && !is_worse {
         false => Exit::Broken,
-        // What was measured is how fast something fails.
-        true if report.is_in_vain() => Exit::CouldNotRun,
+        // What was measured is how fast something fails, and nobody has said that he expects it.
+        true if report.is_in_vain() && report.expectations.is_empty() => Exit::CouldNotRun,
         true => Exit::Good,
     })
 }

@@ -36,7 +36,7 @@ Without --expect, operations that fail do not change the exit code, unless all o
 reported; a second one ends the program at once.
 
 Exit codes: 0 all is as expected; 1 an expectation is broken, or --max-regression exceeded; 2 the arguments are wrong; \
-3 it could not run, or nothing has succeeded.";
+3 it could not run, or nothing has succeeded and nothing was said of it by --expect.";
 
 /// Puts load on ALTS handshakers, token endpoints and connections, and measures what they do
 #[derive(Parser)]

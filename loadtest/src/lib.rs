@@ -32,7 +32,7 @@ pub enum Exit {
     Broken,
     /// The arguments are wrong: 2.
     Usage,
-    /// It could not run, or nothing has succeeded: 3.
+    /// It could not run, or nothing has succeeded and nothing was expected: 3.
     CouldNotRun,
 }
 
