@@ -532,3 +532,12 @@ fn without_dates(output: &str) -> String {
     let line = |line: &str| line.split(" expires ").next().unwrap_or_default().to_owned();
     output.lines().map(line).collect::<Vec<_>>().join("\n")
 }
+
+/// The load tester is a program too.
+#[test]
+fn what_a_newcomer_runs_is_altsd() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains("\ncargo run --release -- run --dev\n"), "the README has another first command");
+    let manifest: Table = include_str!("../../Cargo.toml").parse().expect("it is TOML");
+    assert_eq!(manifest["workspace"]["default-members"], Value::from(vec!["server"]));
+}
